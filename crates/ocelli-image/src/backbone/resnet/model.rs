@@ -1,0 +1,330 @@
+//! The network, in timm's layout.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use ocelli_nn::{
+    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, MaxPool2d,
+    SqueezeExcite, Taps, global_avg_pool,
+};
+
+use super::config::{Block, Config, SeConfig, SePlacement, Stem};
+use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
+
+const RELU: Activation = Activation::Relu;
+
+/// A residual network: stem, four stages, global pooling, linear classifier.
+#[derive(Module, Debug)]
+pub struct Net {
+    conv1: StemConv,
+    bn1: BatchNorm,
+    maxpool: MaxPool2d,
+    layer1: Vec<Residual>,
+    layer2: Vec<Residual>,
+    layer3: Vec<Residual>,
+    layer4: Vec<Residual>,
+    dropout: Dropout,
+    fc: Linear,
+}
+
+/// One convolution, or three whose last batch norm is the network's `bn1`.
+#[derive(Module, Debug)]
+enum StemConv {
+    Single(Conv2d),
+    Deep(DeepStem),
+}
+
+/// `conv1.0, .1, (ReLU .2), .3, .4, (ReLU .5), .6` in timm's sequential.
+type DeepStem = (Conv2d, BatchNorm, Slot, Conv2d, BatchNorm, Slot, Conv2d);
+
+/// Keeps the place of a parameterless ReLU in the numbering of a sequential.
+#[derive(Module, Debug, Default)]
+pub struct Slot {}
+
+/// A residual block of either kind.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Residual {
+    Basic(BasicBlock),
+    Bottleneck(Bottleneck),
+}
+
+/// Projection of the shortcut.
+type Downsample = (Conv2d, BatchNorm);
+
+/// Two 3x3 convolutions.
+#[derive(Module, Debug)]
+pub struct BasicBlock {
+    conv1: Conv2d,
+    bn1: BatchNorm,
+    conv2: Conv2d,
+    bn2: BatchNorm,
+    se: Option<SqueezeExcite>,
+    downsample: Option<Downsample>,
+    #[module(skip)]
+    placement: SePlacement,
+}
+
+/// 1x1, 3x3 (stride, groups), 1x1.
+#[derive(Module, Debug)]
+pub struct Bottleneck {
+    conv1: Conv2d,
+    bn1: BatchNorm,
+    conv2: Conv2d,
+    bn2: BatchNorm,
+    conv3: Conv2d,
+    bn3: BatchNorm,
+    se: Option<SqueezeExcite>,
+    downsample: Option<Downsample>,
+    #[module(skip)]
+    placement: SePlacement,
+}
+
+/// Shape of a bottleneck.
+#[derive(Clone, Copy, Debug)]
+pub struct BottleneckShape {
+    /// Channels of the input.
+    pub channels_in: usize,
+    /// Channels after the first 1x1.
+    pub reduced: usize,
+    /// Channels of the 3x3.
+    pub width: usize,
+    /// Channels of the output.
+    pub channels_out: usize,
+    /// Stride of the 3x3.
+    pub stride: usize,
+    /// Groups of the 3x3.
+    pub groups: usize,
+    /// Kernel of the projection.
+    pub down_kernel: usize,
+}
+
+fn norm(channels: usize, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels).init(device)
+}
+
+fn project(
+    channels_in: usize,
+    channels_out: usize,
+    stride: usize,
+    kernel: usize,
+    device: &Device,
+) -> Option<Downsample> {
+    (stride != 1 || channels_in != channels_out).then(|| {
+        let kernel = if stride == 1 { 1 } else { kernel };
+        let conv = Conv2dConfig::new(channels_in, channels_out, kernel).stride(stride).init(device);
+        (conv, norm(channels_out, device))
+    })
+}
+
+fn excite(se: &Option<SeConfig>, channels: usize, device: &Device) -> Option<SqueezeExcite> {
+    se.map(|se| SqueezeExcite::with_ablation(channels, se.hidden(channels), se.squeeze, se.gate, device))
+}
+
+impl BasicBlock {
+    /// A block of `channels_in → channels_out`, stride in the first convolution.
+    pub fn new(
+        channels_in: usize,
+        channels_out: usize,
+        stride: usize,
+        se: Option<SeConfig>,
+        device: &Device,
+    ) -> Self {
+        let placement = se.map_or(SePlacement::Standard, |se| se.placement);
+        let se_channels = if placement == SePlacement::Pre { channels_in } else { channels_out };
+        Self {
+            conv1: Conv2dConfig::new(channels_in, channels_out, 3).stride(stride).init(device),
+            bn1: norm(channels_out, device),
+            conv2: Conv2dConfig::new(channels_out, channels_out, 3).init(device),
+            bn2: norm(channels_out, device),
+            se: excite(&se, se_channels, device),
+            downsample: project(channels_in, channels_out, stride, 1, device),
+            placement,
+        }
+    }
+
+    /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
+    pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+        residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
+            let y = inner(RELU.forward(self.bn1.forward(self.conv1.forward(y))));
+            self.bn2.forward(self.conv2.forward(y))
+        })
+    }
+}
+
+impl Bottleneck {
+    /// A block of the given shape.
+    pub fn new(shape: BottleneckShape, se: Option<SeConfig>, device: &Device) -> Self {
+        let BottleneckShape { channels_in, reduced, width, channels_out, stride, groups, down_kernel } =
+            shape;
+        let placement = se.map_or(SePlacement::Standard, |se| se.placement);
+        let se_channels = match placement {
+            SePlacement::Pre => channels_in,
+            SePlacement::Inner => width,
+            _ => channels_out,
+        };
+        Self {
+            conv1: Conv2dConfig::new(channels_in, reduced, 1).init(device),
+            bn1: norm(reduced, device),
+            conv2: Conv2dConfig::new(reduced, width, 3).stride(stride).groups(groups).init(device),
+            bn2: norm(width, device),
+            conv3: Conv2dConfig::new(width, channels_out, 1).init(device),
+            bn3: norm(channels_out, device),
+            se: excite(&se, se_channels, device),
+            downsample: project(channels_in, channels_out, stride, down_kernel, device),
+            placement,
+        }
+    }
+
+    /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
+    ///
+    /// Offers the re-weighted map to `taps` as `se`.
+    pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+        residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
+            let y = RELU.forward(self.bn1.forward(self.conv1.forward(y)));
+            let y = inner(RELU.forward(self.bn2.forward(self.conv2.forward(y))));
+            self.bn3.forward(self.conv3.forward(y))
+        })
+    }
+}
+
+/// A residual unit around `branch`, with squeeze-and-excitation where `placement` puts it. `branch` is handed
+/// the input and what to do with its inner map (the place of SE_3×3).
+fn residual(
+    x: Tensor<4>,
+    placement: SePlacement,
+    se: &Option<SqueezeExcite>,
+    downsample: &Option<Downsample>,
+    taps: &mut Taps,
+    branch: impl FnOnce(Tensor<4>, &mut dyn FnMut(Tensor<4>) -> Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    let mut excite = |at: SePlacement, y: Tensor<4>| match se {
+        Some(se) if at == placement => {
+            let y = se.forward(y);
+            taps.see("se", &y);
+            y
+        }
+        _ => y,
+    };
+    let input = excite(SePlacement::Pre, x.clone());
+    let y = branch(input, &mut |inner| excite(SePlacement::Inner, inner));
+    let y = excite(SePlacement::Standard, y);
+    let shortcut = match downsample {
+        Some((conv, bn)) => bn.forward(conv.forward(x)),
+        None => x,
+    };
+    let shortcut = excite(SePlacement::Identity, shortcut);
+    excite(SePlacement::Post, RELU.forward(y.add(shortcut)))
+}
+
+impl BackboneConfig for Config {
+    type Net = Net;
+
+    fn init(&self, device: &Device) -> Net {
+        let (conv1, stem) = match self.stem {
+            Stem::Conv7x7 => {
+                (StemConv::Single(Conv2dConfig::new(self.in_channels, 64, 7).stride(2).init(device)), 64)
+            }
+            Stem::Deep { width } => (
+                StemConv::Deep((
+                    Conv2dConfig::new(self.in_channels, width, 3).stride(2).init(device),
+                    norm(width, device),
+                    Slot {},
+                    Conv2dConfig::new(width, width, 3).init(device),
+                    norm(width, device),
+                    Slot {},
+                    Conv2dConfig::new(width, 2 * width, 3).init(device),
+                )),
+                2 * width,
+            ),
+        };
+        let mut channels_in = stem;
+        let mut stage = |index: usize| -> Vec<Residual> {
+            let planes = 64 << index;
+            let channels_out = planes * self.block.expansion();
+            (0..self.layers[index])
+                .map(|block| {
+                    let stride = if block == 0 && index > 0 { 2 } else { 1 };
+                    let residual = match self.block {
+                        Block::Basic => Residual::Basic(BasicBlock::new(
+                            channels_in,
+                            channels_out,
+                            stride,
+                            self.se,
+                            device,
+                        )),
+                        Block::Bottleneck => {
+                            let width = planes * self.base_width / 64 * self.groups;
+                            let shape = BottleneckShape {
+                                channels_in,
+                                reduced: if self.reduce_first { width / 2 } else { width },
+                                width,
+                                channels_out,
+                                stride,
+                                groups: self.groups,
+                                down_kernel: if self.down_3x3 { 3 } else { 1 },
+                            };
+                            Residual::Bottleneck(Bottleneck::new(shape, self.se, device))
+                        }
+                    };
+                    channels_in = channels_out;
+                    residual
+                })
+                .collect()
+        };
+        Net {
+            conv1,
+            bn1: norm(stem, device),
+            maxpool: MaxPool2d::new(3, 2, 1),
+            layer1: stage(0),
+            layer2: stage(1),
+            layer3: stage(2),
+            layer4: stage(3),
+            dropout: Dropout::new(self.drop_rate),
+            fc: LinearConfig::new(512 * self.block.expansion(), self.num_classes).init(device),
+        }
+    }
+}
+
+impl Backbone for Net {
+    fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
+        let x = match &self.conv1 {
+            StemConv::Single(conv) => conv.forward(x),
+            StemConv::Deep((a, bn_a, _, b, bn_b, _, c)) => {
+                let x = RELU.forward(bn_a.forward(a.forward(x)));
+                c.forward(RELU.forward(bn_b.forward(b.forward(x))))
+            }
+        };
+        let x = RELU.forward(self.bn1.forward(x));
+        taps.see("act1", &x);
+        let mut x = self.maxpool.forward(x);
+        taps.see("maxpool", &x);
+        for (index, stage) in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().enumerate()
+        {
+            for (block, residual) in stage.iter().enumerate() {
+                x = match residual {
+                    Residual::Basic(block) => block.forward(x, &mut Taps::none()),
+                    Residual::Bottleneck(block) => block.forward(x, &mut Taps::none()),
+                };
+                taps.see(format_args!("layer{}.{block}", index + 1), &x);
+            }
+            taps.see(format_args!("layer{}", index + 1), &x);
+        }
+        x
+    }
+
+    fn forward_head(&self, features: Tensor<4>, _taps: &mut Taps) -> Tensor<2> {
+        let pooled = global_avg_pool(features).flatten::<2>(1, 3);
+        self.fc.forward(self.dropout.forward(pooled))
+    }
+
+    fn feature_info(&self) -> Vec<FeatureInfo> {
+        let [_, last] = self.fc.weight.lazy_shape().dims();
+        let mut maps = vec![FeatureInfo::new("act1", self.bn1.weight.lazy_shape().dims::<1>()[0], 2)];
+        maps.extend((0..4).map(|i| FeatureInfo::new(format!("layer{}", i + 1), last >> (3 - i), 4 << i)));
+        maps
+    }
+
+    fn classifier(&self) -> &'static str {
+        "fc"
+    }
+}

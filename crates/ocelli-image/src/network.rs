@@ -1,0 +1,208 @@
+//! Any of the image networks as one type.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
+use ocelli_nn::weights::{WeightFile, WeightsError};
+use ocelli_nn::{InitScheme, Taps, initialize};
+use serde::{Deserialize, Serialize};
+
+use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
+
+/// Declares the networks: one line per backbone, `Name(path to its room)`, where the room exports the network
+/// as `Net` and its description as `Config`.
+macro_rules! backbones {
+    ($($name:ident($($room:ident)::+)),+ $(,)?) => {
+        /// Any of the image networks.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant)]
+        pub enum Network {
+            $(#[doc = concat!("See [`", stringify!($($room)::+), "`](crate::", stringify!($($room)::+), ").")]
+            $name(crate::$($room)::+::Net)),+
+        }
+
+        /// The description of any of the image networks, as it is stored in model files.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "network", rename_all = "snake_case")]
+        pub enum NetworkConfig {
+            $(#[doc = concat!("See [`", stringify!($($room)::+), "`](crate::", stringify!($($room)::+), ").")]
+            $name(crate::$($room)::+::Config)),+
+        }
+
+        impl NetworkConfig {
+            /// Builds the network with lazy (zero) parameters on `device`.
+            pub fn init(&self, device: &Device) -> Network {
+                match self { $(Self::$name(config) => Network::$name(config.init(device))),+ }
+            }
+
+            /// Number of classes.
+            pub fn num_classes(&self) -> usize {
+                match self { $(Self::$name(config) => config.num_classes),+ }
+            }
+
+            /// Changes the number of classes.
+            pub fn set_num_classes(&mut self, classes: usize) {
+                match self { $(Self::$name(config) => config.num_classes = classes),+ }
+            }
+
+            /// Channels of the input.
+            pub fn in_channels(&self) -> usize {
+                match self { $(Self::$name(config) => config.in_channels),+ }
+            }
+
+            /// Changes the channels of the input.
+            pub fn set_in_channels(&mut self, channels: usize) {
+                match self { $(Self::$name(config) => config.in_channels = channels),+ }
+            }
+
+            /// Changes the dropout before the classifier.
+            pub fn set_drop_rate(&mut self, rate: f64) {
+                match self { $(Self::$name(config) => config.drop_rate = rate),+ }
+            }
+        }
+
+        impl Network {
+            fn backbone(&self) -> &dyn Backbone {
+                match self { $(Self::$name(net) => net),+ }
+            }
+        }
+    };
+}
+
+backbones! {
+    ResNet(backbone::resnet),
+    ResNetCifar(backbone::resnet::cifar),
+}
+
+impl Network {
+    /// Images `[batch, channels, height, width]`, normalised → logits `[batch, classes]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        self.forward_tapped(x, &mut Taps::none())
+    }
+
+    /// As [`forward`](Self::forward), offering the named intermediate maps to `taps`.
+    pub fn forward_tapped(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
+        let features = self.backbone().forward_features(x, taps);
+        self.backbone().forward_head(features, taps)
+    }
+
+    /// The last map before pooling, `[batch, features, h, w]`.
+    pub fn forward_features(&self, x: Tensor<4>) -> Tensor<4> {
+        self.backbone().forward_features(x, &mut Taps::none())
+    }
+
+    /// Maps at several scales for detectors, one per entry of [`feature_info`](Self::feature_info) that
+    /// `indices` names (all for an empty list), finest first.
+    pub fn forward_multi_scale(&self, x: Tensor<4>, indices: &[usize]) -> Vec<Tensor<4>> {
+        let names: Vec<String> = self
+            .feature_info()
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| indices.is_empty() || indices.contains(i))
+            .map(|(_, info)| info.module)
+            .collect();
+        let mut taps = Taps::new(names);
+        self.backbone().forward_features(x, &mut taps);
+        taps.into_maps().into_iter().map(|(_, map)| map).collect()
+    }
+
+    /// What [`forward_multi_scale`](Self::forward_multi_scale) offers.
+    pub fn feature_info(&self) -> Vec<FeatureInfo> {
+        self.backbone().feature_info()
+    }
+
+    /// Number of trained parameters.
+    pub fn parameter_count(&self) -> usize {
+        parameter_count(self)
+    }
+
+    /// Names (as published) and shapes of all tensors.
+    pub fn tensor_specs(&self) -> Vec<(String, Vec<usize>)> {
+        specs(self)
+            .into_iter()
+            .map(|spec| (self.published_name(&spec.name).into_owned(), spec.shape))
+            .collect()
+    }
+
+    /// Name in the published checkpoint of the tensor called `ours` here.
+    pub fn published_name<'a>(&self, ours: &'a str) -> Cow<'a, str> {
+        self.backbone().published_name(ours)
+    }
+
+    /// Name (as published) of the classifier layer.
+    pub fn classifier(&self) -> &'static str {
+        self.backbone().classifier()
+    }
+
+    /// Draws fresh weights, a function of `seed` and the parameters' names only.
+    pub fn initialize(self, seed: u64) -> Self {
+        let scheme: InitScheme = self.backbone().init_scheme();
+        initialize(self, scheme, seed)
+    }
+
+    /// All tensors under their published names.
+    pub fn state_dict(&self) -> BTreeMap<String, TensorData> {
+        state_dict(self)
+            .into_iter()
+            .map(|(name, data)| (self.published_name(&name).into_owned(), data))
+            .collect()
+    }
+
+    /// Puts `tensors`, which carry published names, into the network; what does not fit is returned.
+    pub fn load_state_dict(self, mut tensors: BTreeMap<String, TensorData>) -> (Self, Mismatch) {
+        let names: BTreeMap<String, String> = specs(&self)
+            .into_iter()
+            .map(|spec| (self.published_name(&spec.name).into_owned(), spec.name))
+            .collect();
+        tensors = tensors
+            .into_iter()
+            .map(|(name, data)| (names.get(&name).cloned().unwrap_or(name), data))
+            .collect();
+        load_state_dict(self, tensors)
+    }
+
+    /// Loads a weight file, strict unless `lenient`.
+    pub fn load_weights(
+        self,
+        file: WeightFile,
+        label: &str,
+        lenient: bool,
+    ) -> Result<(Self, Mismatch), WeightsError> {
+        let WeightFile { path, tensors, .. } = file;
+        let (network, mismatch) = self.load_state_dict(tensors);
+        if lenient || mismatch.is_empty() {
+            Ok((network, mismatch))
+        } else {
+            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch })
+        }
+    }
+
+    /// Loads everything but the classifier from `file`, for fine-tuning on other classes; the classifier is
+    /// loaded too where its shape fits.
+    pub fn load_for_fine_tuning(
+        self,
+        mut file: WeightFile,
+        label: &str,
+    ) -> Result<(Self, bool), WeightsError> {
+        let head = format!("{}.", self.classifier());
+        let fits = self.tensor_specs().into_iter().filter(|(name, _)| name.starts_with(&head)).all(
+            |(name, shape)| file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter())),
+        );
+        if !fits {
+            file.tensors.retain(|name, _| !name.starts_with(&head));
+        }
+        let WeightFile { path, tensors, .. } = file;
+        let (network, mut mismatch) = self.load_state_dict(tensors);
+        if !fits {
+            mismatch.missing.retain(|name| !name.starts_with(&head));
+        }
+        if mismatch.is_empty() {
+            Ok((network, fits))
+        } else {
+            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch })
+        }
+    }
+}

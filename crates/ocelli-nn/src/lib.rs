@@ -1,0 +1,41 @@
+//! Layers on burn tensors that two or more of ocelli's networks share.
+//!
+//! Parameters carry PyTorch's names and layouts (`weight` of a linear layer is `[out, in]`, batch norm has
+//! `weight`, `bias`, `running_mean`, `running_var`), so a network whose fields are named as in the reference
+//! implementation reads the reference's checkpoints key by key, without a translation table.
+//!
+//! Training behaviour (batch statistics, dropout) follows burn's rule: it is on where the input lives on an
+//! autodiff device and the layer's own flag is enabled. `module.valid()` switches both off.
+
+pub mod activation;
+pub mod conv;
+pub mod dropout;
+pub mod init;
+pub mod linear;
+pub mod norm;
+pub mod pool;
+pub mod random;
+pub mod squeeze_excite;
+pub mod state_dict;
+pub mod taps;
+pub mod weights;
+
+pub use activation::Activation;
+pub use conv::{Conv2d, Conv2dConfig};
+pub use dropout::{DropPath, Dropout};
+pub use init::{InitScheme, initialize};
+pub use linear::{Linear, LinearConfig};
+pub use norm::{BatchNorm, BatchNormConfig};
+pub use pool::{MaxPool2d, global_avg_pool};
+pub use squeeze_excite::{Squeeze, SqueezeExcite, squeeze_excite};
+pub use taps::Taps;
+
+/// Rounds a channel count `value` to a multiple of `divisor`, at least `divisor`, and never more than a
+/// fraction `1 - round_limit` below the wanted value.
+///
+/// The rule of MobileNet's reference code (`round_limit = 0.9`); timm's squeeze-and-excitation uses
+/// `round_limit = 0.0`, plain rounding.
+pub fn make_divisible(value: f64, divisor: usize, round_limit: f64) -> usize {
+    let rounded = ((value + divisor as f64 / 2.0) as usize / divisor * divisor).max(divisor);
+    if (rounded as f64) < round_limit * value { rounded + divisor } else { rounded }
+}

@@ -1,0 +1,46 @@
+//! Pooling.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, module::max_pool2d, ops::MaxPoolOptions};
+
+/// Max pooling over a square window.
+#[derive(Module, Debug)]
+pub struct MaxPool2d {
+    /// Window side, in pixels.
+    pub kernel: usize,
+    /// Step, in pixels.
+    pub stride: usize,
+    /// Border that never wins, in pixels.
+    pub padding: usize,
+    /// Round the output size up (Caffe) rather than down (PyTorch's default).
+    pub ceil: bool,
+}
+
+impl MaxPool2d {
+    /// Floor rounding with padding, as PyTorch networks use it.
+    pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel, stride, padding, ceil: false }
+    }
+
+    /// No padding and ceil rounding, Caffe's rule: windows may run over the end.
+    pub fn caffe(kernel: usize, stride: usize) -> Self {
+        Self { kernel, stride, padding: 0, ceil: true }
+    }
+
+    /// `[batch, channels, height, width]` → `[batch, channels, height', width']`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        max_pool2d(
+            x,
+            MaxPoolOptions::new([self.kernel; 2])
+                .with_stride([self.stride; 2])
+                .with_padding([self.padding; 2])
+                .with_ceil_mode(self.ceil),
+        )
+    }
+}
+
+/// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.
+pub fn global_avg_pool(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels, 1, 1])
+}

@@ -1,0 +1,196 @@
+//! Weight files: published `.safetensors` and `.pth` checkpoints, and ocelli's own model files.
+
+mod pytorch;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::TensorData;
+
+pub use self::safetensors::write;
+use crate::state_dict::{Mismatch, load_state_dict};
+
+/// Key of the safetensors metadata under which ocelli keeps a model's description as JSON.
+pub const METADATA_KEY: &str = "ocelli";
+
+/// What goes wrong with weight files. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The content is not what the format demands.
+    #[error("{}: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// Names or shapes do not fit the network.
+    #[error("{}: the weights do not fit {network}:{mismatch}\n  (--lenient loads what fits)", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// What the weights were to go into.
+        network: String,
+        /// What did not fit.
+        mismatch: Mismatch,
+    },
+}
+
+impl WeightsError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn malformed(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Malformed { path: path.to_path_buf(), problem: problem.into() }
+    }
+}
+
+/// Tensors of a weight file, converted to float32, and its description if ocelli wrote it.
+#[derive(Debug, Default)]
+pub struct WeightFile {
+    /// Where it came from, for messages.
+    pub path: PathBuf,
+    /// Tensors by name. Integer tensors (counters) are left out.
+    pub tensors: BTreeMap<String, TensorData>,
+    /// The `ocelli` entry of the header.
+    pub description: Option<String>,
+}
+
+impl WeightFile {
+    /// Reads a file whose kind is told by its content: safetensors, or a PyTorch checkpoint (zip or legacy
+    /// pickle; no code in it is run). Training checkpoints are unwrapped (`state_dict`, `model`, ... and the
+    /// `module.` prefix of data-parallel training).
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let io = WeightsError::io(path);
+        let mut head = [0u8; 9];
+        let found = {
+            use std::io::Read;
+            let file = std::fs::File::open(path);
+            match file.and_then(|file| {
+                if file.metadata()?.is_dir() {
+                    return Err(std::io::Error::other("is a directory, expected a weight file"));
+                }
+                let mut found = Vec::new();
+                file.take(head.len() as u64).read_to_end(&mut found)?;
+                Ok(found)
+            }) {
+                Ok(found) => found,
+                Err(error) => return Err(io(error)),
+            }
+        };
+        head[..found.len()].copy_from_slice(&found);
+        let mut file = if head[8] == b'{' {
+            safetensors::read(path)?
+        } else if head.starts_with(b"PK") || head[0] == 0x80 || is_tar(path) {
+            pytorch::read(path)?
+        } else {
+            return Err(WeightsError::malformed(
+                path,
+                format!(
+                    "expected a .safetensors or PyTorch .pth file, found {}",
+                    if found.is_empty() {
+                        "an empty file".to_string()
+                    } else {
+                        format!("bytes {found:02x?}")
+                    }
+                ),
+            ));
+        };
+        file.unwrap_checkpoint();
+        Ok(file)
+    }
+
+    /// Undoes the wrapping of training checkpoints.
+    fn unwrap_checkpoint(&mut self) {
+        for wrapper in ["state_dict_ema.", "model_ema.", "state_dict.", "model_state_dict.", "model.", "net."]
+        {
+            // The wrapper key holds the tensors; anything beside it is optimiser state and the like.
+            let inside = self.tensors.keys().filter(|name| name.starts_with(wrapper)).count();
+            if inside > 0 && !self.tensors.keys().any(|name| !name.contains('.')) {
+                let outside = self.tensors.keys().filter(|name| !name.starts_with(wrapper)).count();
+                if outside == 0 || inside * 4 > outside {
+                    self.keep_under(wrapper);
+                    break;
+                }
+            }
+        }
+        for prefix in ["module.", "_orig_mod."] {
+            if !self.tensors.is_empty() && self.tensors.keys().all(|name| name.starts_with(prefix)) {
+                self.keep_under(prefix);
+            }
+        }
+    }
+
+    fn keep_under(&mut self, prefix: &str) {
+        self.tensors = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .filter_map(|(name, data)| name.strip_prefix(prefix).map(|rest| (rest.to_string(), data)))
+            .collect();
+    }
+
+    /// Puts the tensors into `module`.
+    ///
+    /// Strict unless `lenient`: missing, unexpected and misshapen names are all listed in one error. With
+    /// `lenient` what fits is loaded and the rest is returned as the mismatch.
+    pub fn load_into<M: Module>(
+        self,
+        module: M,
+        network: &str,
+        lenient: bool,
+    ) -> Result<(M, Mismatch), WeightsError> {
+        let (module, mismatch) = load_state_dict(module, self.tensors);
+        if lenient || mismatch.is_empty() {
+            Ok((module, mismatch))
+        } else {
+            Err(WeightsError::Mismatch { path: self.path, network: network.to_string(), mismatch })
+        }
+    }
+}
+
+/// Oldest PyTorch files are tar archives: the magic stands at offset 257.
+fn is_tar(path: &Path) -> bool {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut magic = [0u8; 5];
+    std::fs::File::open(path)
+        .and_then(|mut file| {
+            file.seek(SeekFrom::Start(257))?;
+            file.read_exact(&mut magic)
+        })
+        .is_ok_and(|()| &magic == b"ustar")
+}
+
+/// Converts little-endian elements to float32; `None` for kinds that hold no weights.
+fn to_f32(kind: Kind, bytes: &[u8]) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| convert(*chunk)).collect()
+    }
+    Some(match kind {
+        Kind::F32 => each(bytes, f32::from_le_bytes),
+        Kind::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+        Kind::F16 => each(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
+        Kind::Bf16 => each(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
+        Kind::Other => return None,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    F32,
+    F64,
+    F16,
+    Bf16,
+    Other,
+}

@@ -1,0 +1,89 @@
+//! Comparing what a builder produced with what a case expects.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::TensorData;
+
+use crate::case::{Case, Expected};
+
+/// How one output compares.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Name of the output.
+    pub output: String,
+    /// `max|a-b| / max|b|`, or `max|a|` where the exact value is zero.
+    pub error: f64,
+    /// What is admitted.
+    pub tolerance: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// Whether an output agrees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Within the tolerance.
+    Ok,
+    /// Outside, absent or misshapen; the reason where it is not the error itself.
+    Fail(String),
+    /// The reference itself is chaotic here.
+    Skipped(String),
+}
+
+/// Compares all outputs of `case`.
+pub fn compare(case: &Case, produced: &BTreeMap<String, TensorData>) -> Vec<Comparison> {
+    case.expected().iter().map(|expected| one(case, expected, produced.get(&expected.name))).collect()
+}
+
+fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparison {
+    let tolerance = expected.zero_tolerance.unwrap_or(expected.tolerance);
+    let result =
+        |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
+    let fail = |reason: String| result(f64::NAN, Verdict::Fail(reason));
+    let Some(found) = found else { return fail("not produced".into()) };
+    let Some(want) = case.stored.get(&expected.name) else { return fail("not stored in the case".into()) };
+    let found_shape: Vec<usize> = found.shape().iter().copied().collect();
+    // A scalar counts as a vector of one.
+    let same =
+        found_shape == expected.shape || found_shape.iter().product::<usize>() == 1 && expected.shape == [1];
+    if !same {
+        return fail(format!("shape {found_shape:?}, expected {:?}", expected.shape));
+    }
+    let (Ok(found), Ok(want)) = (found.as_slice::<f32>(), want.as_slice::<f32>()) else {
+        return fail("not float32".into());
+    };
+    let picked = strided(found, &expected.shape, &expected.stride);
+    if picked.len() != want.len() {
+        return fail(format!("{} elements picked, {} stored", picked.len(), want.len()));
+    }
+    let largest = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) })
+    };
+    let scale = largest(&mut want.iter().map(|v| f64::from(v.abs())));
+    let difference = largest(&mut picked.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())));
+    let error = match expected.zero_tolerance {
+        Some(_) => largest(&mut picked.iter().map(|v| f64::from(v.abs()))),
+        None if scale == 0.0 => difference,
+        None => difference / scale,
+    };
+    let verdict = match &expected.not_comparable {
+        Some(reason) => Verdict::Skipped(reason.clone()),
+        None if error <= tolerance => Verdict::Ok,
+        None => Verdict::Fail(String::new()),
+    };
+    result(error, verdict)
+}
+
+/// Every `stride[i]`-th element along axis `i`, row-major.
+fn strided(values: &[f32], shape: &[usize], stride: &[usize]) -> Vec<f32> {
+    if stride.iter().all(|&s| s == 1) {
+        return values.to_vec();
+    }
+    let mut offsets = vec![0usize];
+    for (axis, (&size, &step)) in shape.iter().zip(stride).enumerate() {
+        let inner: usize = shape[axis + 1..].iter().product();
+        offsets =
+            offsets.iter().flat_map(|&base| (0..size).step_by(step).map(move |i| base + i * inner)).collect();
+    }
+    offsets.into_iter().map(|offset| values[offset]).collect()
+}
