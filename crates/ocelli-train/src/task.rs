@@ -1,0 +1,56 @@
+//! What a system tells the trainer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::TrainError;
+
+/// Something that can be trained.
+pub trait Task {
+    /// The model.
+    type Model: Module;
+    /// What one step consumes.
+    type Batch;
+
+    /// Batches per epoch.
+    fn batches_per_epoch(&self) -> usize;
+
+    /// The batches of `epoch` from batch `start` on, the same ones whenever it is asked.
+    fn batches<'a>(
+        &'a self,
+        epoch: usize,
+        start: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Self::Batch, TrainError>> + 'a>, TrainError>;
+
+    /// Forward pass and loss on one batch.
+    fn step(&self, model: &Self::Model, batch: Self::Batch) -> Step;
+
+    /// Judges `model`, which is outside of autodiff.
+    fn evaluate(&self, model: &Self::Model) -> Result<Evaluation, TrainError>;
+
+    /// Writes `model` as a file that is enough to use it.
+    fn save(&self, model: &Self::Model, path: &Path, evaluation: &Evaluation) -> Result<(), TrainError>;
+}
+
+/// What came out of a batch.
+#[derive(Debug)]
+pub struct Step {
+    /// Mean loss over the batch `[1]`.
+    pub loss: Tensor<1>,
+    /// Samples in the batch.
+    pub samples: usize,
+    /// Samples got right, where that can be said.
+    pub correct: Option<f64>,
+}
+
+/// The judgement of a model.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Evaluation {
+    /// What is to be maximised.
+    pub score: f64,
+    /// Everything worth logging, by name.
+    pub metrics: BTreeMap<String, f64>,
+}
