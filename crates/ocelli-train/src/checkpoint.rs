@@ -32,12 +32,44 @@ pub struct Progress {
     pub best_score: Option<f64>,
     /// Epoch of the best score, from 1.
     pub best_epoch: usize,
-    /// Sums of the epoch begun: loss times samples, correct samples, samples, seconds, seconds waited.
-    pub running: [f64; 5],
+    /// Sums of the epoch begun.
+    pub running: Running,
     /// One record per finished epoch.
     pub history: Vec<EpochRecord>,
     /// Fingerprint of the settings that must not change on resuming.
     pub fingerprint: String,
+}
+
+/// Sums over the batches of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// Losses times samples.
+    pub loss: f64,
+    /// Samples got right; none once a batch could not say.
+    pub correct: Option<f64>,
+    /// Samples.
+    pub samples: f64,
+    /// Seconds.
+    pub seconds: f64,
+    /// Seconds of them spent waiting for data.
+    pub waited: f64,
+}
+
+impl Running {
+    /// Adds a batch.
+    pub fn add(&mut self, loss: f64, samples: usize, correct: Option<f64>, seconds: f64, waited: f64) {
+        let before = if self.samples == 0.0 { Some(0.0) } else { self.correct };
+        self.correct = before.zip(correct).map(|(a, b)| a + b);
+        self.loss += loss * samples as f64;
+        self.samples += samples as f64;
+        self.seconds += seconds;
+        self.waited += waited;
+    }
+
+    /// Share of samples got right.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.correct.map(|correct| correct / self.samples)
+    }
 }
 
 /// A checkpoint in memory.

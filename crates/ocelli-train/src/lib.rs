@@ -17,7 +17,7 @@ mod task;
 mod trainer;
 
 pub use average::Average;
-pub use checkpoint::{Checkpoint, Progress as SavedProgress};
+pub use checkpoint::{Checkpoint, Progress as SavedProgress, Running};
 pub use config::{OptimizerConfig, OptimizerKind, TrainConfig};
 pub use gradients::{clip_norm, global_norm};
 pub use optimizer::{AdamW, Sgd};

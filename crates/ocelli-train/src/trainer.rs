@@ -11,7 +11,7 @@ use ocelli_nn::state_dict::name_param_ids;
 use ocelli_report::tensorboard::EventWriter;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, Progress};
+use crate::checkpoint::{Checkpoint, Progress, Running};
 use crate::config::{OptimizerKind, TrainConfig};
 use crate::progress::duration;
 use crate::{
@@ -220,12 +220,8 @@ impl<'a, T: Task> Run<'a, T> {
                 self.update(grads, lr);
             }
 
-            let [losses, correct, samples, seconds, wait] = &mut self.progress.running;
-            *losses += loss * step.samples as f64;
-            *correct += step.correct.unwrap_or(f64::NAN);
-            *samples += step.samples as f64;
-            *seconds += begun.elapsed().as_secs_f64();
-            *wait += waited;
+            let seconds = begun.elapsed().as_secs_f64();
+            self.progress.running.add(loss, step.samples, step.correct, seconds, waited);
             let running = self.progress.running;
             self.console.batch(index + 1, || line(epoch + 1, config.epochs, running));
 
@@ -259,17 +255,17 @@ impl<'a, T: Task> Run<'a, T> {
     fn finish_epoch(&mut self, lr: f64) -> Result<(), TrainError> {
         let config = &self.trainer.config;
         let epoch = self.progress.epoch + 1;
-        let [losses, correct, samples, seconds, wait] = std::mem::take(&mut self.progress.running);
-        let samples = samples.max(1.0);
+        let sums = std::mem::take(&mut self.progress.running);
+        let (samples, seconds) = (sums.samples.max(1.0), sums.seconds.max(1e-9));
         let mut record = EpochRecord {
             epoch,
             step: self.progress.step,
             lr,
-            train_loss: losses / samples,
-            train_accuracy: Some(correct / samples).filter(|share| share.is_finite()),
-            samples_per_second: samples / seconds.max(1e-9),
+            train_loss: sums.loss / samples,
+            train_accuracy: sums.accuracy(),
+            samples_per_second: samples / seconds,
             seconds,
-            data_wait_share: wait / seconds.max(1e-9),
+            data_wait_share: sums.waited / seconds,
             ..Default::default()
         };
         if epoch.is_multiple_of(config.eval_every) || epoch == config.epochs {
@@ -345,10 +341,10 @@ impl<'a, T: Task> Run<'a, T> {
 }
 
 /// The text beside the bar.
-fn line(epoch: usize, epochs: usize, [losses, correct, samples, seconds, _]: [f64; 5]) -> String {
-    let accuracy = correct / samples;
-    let accuracy = if accuracy.is_finite() { format!("  acc {:5.1}%", 100.0 * accuracy) } else { String::new() };
-    format!("epoch {epoch}/{epochs}  loss {:.3}{accuracy}  {:.0} img/s", losses / samples, samples / seconds)
+fn line(epoch: usize, epochs: usize, sums: Running) -> String {
+    let accuracy = sums.accuracy().map_or(String::new(), |share| format!("  acc {:5.1}%", 100.0 * share));
+    let (loss, rate) = (sums.loss / sums.samples, sums.samples / sums.seconds);
+    format!("epoch {epoch}/{epochs}  loss {loss:.3}{accuracy}  {rate:.0} img/s")
 }
 
 /// The line an epoch leaves.

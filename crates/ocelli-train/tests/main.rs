@@ -1,0 +1,7 @@
+//! Tests of the trainer.
+
+mod folder;
+mod optimizer;
+mod resume;
+mod schedule;
+mod toy;
