@@ -14,6 +14,7 @@ pub mod chart;
 pub mod html;
 pub mod png;
 pub mod tensorboard;
+pub mod training;
 
 mod error;
 mod escape;
