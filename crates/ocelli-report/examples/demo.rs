@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_atomic(dir.join("hundred.html"), hard.to_html().as_bytes())?;
     write_atomic(dir.join("charts.html"), charts().as_bytes())?;
 
-    let mut events = EventWriter::create(dir.join("events"))?;
+    let mut events = EventWriter::resume(dir.join("events"), 0)?;
     for row in &report.epochs {
         events.add_scalar("train/loss", row.train_loss, i64::from(row.epoch), now())?;
     }
@@ -66,7 +66,7 @@ fn report(name: &str, epochs: usize, classes: Vec<String>) -> Result<TrainingRep
         .map(|truth| {
             let mut row: Vec<u64> = (0..size)
                 .map(|column| {
-                    (noise(truth * size + column).powi(if size > 20 { 60 } else { 6 }) * 22.0) as u64
+                    (noise(truth * size + column).powi(if size > 20 { 60 } else { 6 }) * 9.0) as u64
                 })
                 .collect();
             row[truth] = 0;

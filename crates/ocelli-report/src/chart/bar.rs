@@ -1,7 +1,7 @@
 //! Horizontal bar charts.
 
 use super::Chart;
-use super::number::short;
+use super::number::{short, signed};
 use super::paint::Paint;
 use super::svg::{Drawing, Style};
 use super::text;
@@ -40,9 +40,18 @@ impl Bar {
         let squares: f64 = points.iter().map(|p| (p - mean).powi(2)).sum();
         let deviation = if points.len() > 1 { (squares / (number - 1.0)).sqrt() } else { 0.0 };
         let error = (points.len() > 1).then_some((mean - deviation, mean + deviation));
-        let text = error.map(|_| format!("{} ± {}", short(mean), short(deviation)));
+        let text = error.map(|_| with_deviation(mean, deviation));
         Self { label: label.into(), value: mean, error, points, text }
     }
+}
+
+/// `93.36 ± 0.41`: two significant digits of the deviation, and as many decimals of the mean.
+fn with_deviation(mean: f64, deviation: f64) -> String {
+    if !(1e-4..1e4).contains(&deviation) || mean.abs() >= 1e6 {
+        return format!("{} ± {}", short(mean), short(deviation));
+    }
+    let decimals = (1.0 - deviation.log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{} ± {}", signed(mean, decimals), signed(deviation, decimals))
 }
 
 /// A horizontal bar chart.
@@ -65,7 +74,7 @@ pub struct BarChart {
 
 impl Default for BarChart {
     fn default() -> Self {
-        Self { title: String::new(), x_label: String::new(), bars: Vec::new(), x_range: None, width: 640 }
+        Self { title: String::new(), x_label: String::new(), bars: Vec::new(), x_range: None, width: 520 }
     }
 }
 

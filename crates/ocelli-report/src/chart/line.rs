@@ -64,7 +64,7 @@ impl Default for LineChart {
             y_log: false,
             y_range: None,
             x_marks: Vec::new(),
-            width: 480,
+            width: 520,
             height: 300,
         }
     }
@@ -136,10 +136,8 @@ impl LineChart {
             top += 24.0;
         }
         legend.draw(&mut out, margin, top, |n| self.dash(n));
-        top += legend.height() + 10.0;
-        if !self.x_marks.is_empty() {
-            top += 12.0;
-        }
+        // Marks have their texts in this gap; it is there without them too, so that panels align.
+        top += legend.height() + 20.0;
         // Many rows of legend make the picture taller, not the plot smaller.
         let height = f64::from(self.height.max(120)).max(top + 150.0);
         out.height = height;

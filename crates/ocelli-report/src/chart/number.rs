@@ -43,10 +43,10 @@ pub fn short(value: f64) -> String {
     format!("{}{unit}", trimmed(&signed(scaled, decimals), unit))
 }
 
-/// A share between 0 and 1 as a percentage: `91.24 %`.
+/// A share between 0 and 1 as a percentage: `91.24%`.
 #[must_use]
 pub fn percent(share: f64, decimals: usize) -> String {
-    if share.is_finite() { format!("{}\u{a0}%", signed(share * 100.0, decimals)) } else { "–".into() }
+    if share.is_finite() { format!("{}%", signed(share * 100.0, decimals)) } else { "–".into() }
 }
 
 /// Seconds as a length of time: `0.42 s`, `8.3 s`, `4 min 05 s`, `2 h 07 min`, `3 d 4 h`.

@@ -99,19 +99,18 @@ pub fn log_ticks(low: f64, high: f64) -> Ticks {
     let (first, last) =
         ((low.log10() + 1e-9).floor() as i32, ((high.log10() - 1e-9).ceil() as i32).max(-200));
     let decades = last - first;
-    let factors: &[f64] = match decades {
-        0..=2 => &[1.0, 2.0, 5.0],
-        _ => &[1.0],
-    };
-    let every = (decades as usize).div_ceil(8).max(1);
-    let all: Vec<f64> = (first..=last)
-        .step_by(every)
-        .flat_map(|n| factors.iter().map(move |factor| factor * power_of_ten(n)))
-        .collect();
     let slack = 1.0 + 1e-9;
-    low = all.iter().copied().filter(|v| *v <= low * slack).fold(low, |_, v| v);
-    high = all.iter().copied().find(|v| *v * slack >= high).unwrap_or(high);
-    let inside = all.into_iter().filter(|v| *v >= low / slack && *v <= high * slack);
+    let all = |factors: &'static [f64], every: usize| {
+        let decades = (first..=last).step_by(every);
+        decades.flat_map(|n| factors.iter().map(move |factor| factor * power_of_ten(n)))
+    };
+    // The range widens to a fine mark even where only whole decades are marked.
+    let fine = || all(&[1.0, 2.0, 5.0], 1);
+    low = fine().take_while(|v| *v <= low * slack).last().unwrap_or(low);
+    high = fine().find(|v| *v * slack >= high).unwrap_or(high);
+    let marks =
+        if decades <= 2 { all(&[1.0, 2.0, 5.0], 1) } else { all(&[1.0], (decades as usize).div_ceil(8)) };
+    let inside = marks.filter(|v| *v >= low / slack && *v <= high * slack);
     Ticks { low, high, marks: inside.map(|v| (v, label(v, v, v))).collect() }
 }
 

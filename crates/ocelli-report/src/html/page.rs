@@ -106,6 +106,14 @@ impl Page {
         self
     }
 
+    /// Two groups of blocks side by side, or one below the other where there is no room.
+    #[must_use]
+    pub fn columns(mut self, left: impl FnOnce(Self) -> Self, right: impl FnOnce(Self) -> Self) -> Self {
+        let (left, right) = (self.inside(left), self.inside(right));
+        let _ = write!(self.body, "<div class=\"columns\"><div>{left}</div><div>{right}</div></div>");
+        self
+    }
+
     /// A table. The first cell of a row is its heading; columns of numbers align right. Short rows are
     /// filled with empty cells.
     #[must_use]
@@ -158,13 +166,11 @@ impl Page {
     /// A block folded away under `summary`; `fill` adds what is in it.
     #[must_use]
     pub fn details(mut self, summary: impl AsRef<str>, fill: impl FnOnce(Self) -> Self) -> Self {
-        let name = self.sections.last().unwrap_or(&self.title).clone();
-        let inside = fill(Self { nested: true, ..Self::new(name) });
+        let inside = self.inside(fill);
         let summary = escape(summary.as_ref());
         let _ = write!(
             self.body,
-            "<details><summary>{summary}</summary><div class=\"folded\">{}</div></details>",
-            inside.body
+            "<details><summary>{summary}</summary><div class=\"folded\">{inside}</div></details>"
         );
         self
     }
@@ -196,6 +202,12 @@ impl Page {
             style_sheet(),
             self.body
         )
+    }
+
+    /// The markup of blocks that go inside another.
+    fn inside(&self, fill: impl FnOnce(Self) -> Self) -> String {
+        let name = self.sections.last().unwrap_or(&self.title).clone();
+        fill(Self { nested: true, ..Self::new(name) }).body
     }
 
     fn close_section(&mut self) {

@@ -29,12 +29,12 @@ section{margin-top:56px;scroll-margin-top:24px}\
 main ul:not([class]){margin:0 0 12px;padding-left:1.2em;max-width:72ch}\
 header nav ul:not([class]){padding:0;max-width:none;margin:20px 0 0}\
 section>ul>li{margin:4px 0;overflow-wrap:anywhere}\
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;margin:0 0 24px;\
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(155px,1fr));gap:1px;margin:0 0 24px;\
 background:var(--rule);border:1px solid var(--rule);border-radius:8px;overflow:hidden}\
-.tiles>div{background:var(--surface);padding:16px 18px;display:flex;flex-direction:column}\
+.tiles>div{background:var(--surface);padding:14px 16px;display:flex;flex-direction:column}\
 dt{color:var(--muted);font-size:13px}\
 dd{margin:0}\
-.value{font-size:25px;line-height:1.3;font-weight:600;letter-spacing:-.01em;font-variant-numeric:tabular-nums;\
+.value{font-size:22px;line-height:1.4;font-weight:600;letter-spacing:-.015em;font-variant-numeric:tabular-nums;\
 overflow-wrap:anywhere}\
 .hint{color:var(--muted);font-size:13px;line-height:1.4;overflow-wrap:anywhere}\
 figure{margin:0}\
@@ -43,7 +43,8 @@ break-inside:avoid}\
 .chart>svg{display:block;max-width:100%;height:auto;margin:0 auto}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px;margin:0 0 16px}\
 .charts>.chart{margin:0}\
-.charts>.chart>svg{width:100%}\
+.columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:0 16px;align-items:start}\
+.columns>div{min-width:0}\
 .scroll{overflow-x:auto;margin:0 0 16px;border:1px solid var(--rule);border-radius:8px;\
 background:var(--surface)}\
 table{border-collapse:collapse;width:100%;font-size:14px;line-height:1.4}\

@@ -10,11 +10,12 @@ use crate::html::{Card, Page, Picture};
 /// With more classes than this, the table of classes begins with the weakest and folds the rest away.
 const CLASSES_SHOWN: usize = 20;
 const PAIRS_SHOWN: usize = 10;
+const CLASS_HEADERS: [&str; 5] = ["Class, weakest first", "Recall", "Precision", "F1", "Images"];
 
 pub(super) fn page(report: &TrainingReport) -> Page {
     let title = if report.run_name.is_empty() { "Training report" } else { &report.run_name };
     let mut page = Page::new(title).subtitle(subtitle(report)).stat_tiles(&tiles(report));
-    page = page.list(&findings(report)).list(&report.notes);
+    page = page.list(&[findings(report), report.notes.clone()].concat());
     for part in [training, classes, samples, usage, config] {
         page = part(report, page);
     }
@@ -58,7 +59,7 @@ fn tiles(report: &TrainingReport) -> Vec<(String, String, String)> {
     }
     if let Some(speed) = median(report.epochs.iter().map(|row| row.images_per_s)).filter(|s| *s > 0.0) {
         let hint = report.data_wait().map(|share| format!("{} waiting for data", percent(share, 0)));
-        add("Training speed", format!("{}\u{a0}img/s", short(speed)), hint.unwrap_or_default());
+        add("Images per second", count(speed.round() as u64), hint.unwrap_or_default());
     }
     tiles
 }
@@ -67,12 +68,9 @@ fn tiles(report: &TrainingReport) -> Vec<(String, String, String)> {
 fn accuracy_hint(report: &TrainingReport, top1: f64) -> String {
     let (hits, total) = totals(&report.confusion);
     match wilson_interval(hits, total) {
-        Some((low, high)) if (hits as f64 / total as f64 - top1).abs() < 1e-3 => format!(
-            "95\u{a0}% interval {:.1}–{:.1}\u{a0}%, {} images",
-            low * 100.0,
-            high * 100.0,
-            count(total)
-        ),
+        Some((low, high)) if (hits as f64 / total as f64 - top1).abs() < 1e-3 => {
+            format!("95% interval {:.1}–\u{2060}{:.1}%, {} images", low * 100.0, high * 100.0, count(total))
+        }
         _ => String::new(),
     }
 }
@@ -159,18 +157,16 @@ fn classes(report: &TrainingReport, page: Page) -> Page {
     let key = |m: &ClassMetrics| m.recall().unwrap_or(2.0);
     metrics.sort_by(|a, b| key(a).total_cmp(&key(b)));
 
-    let headers = ["Class", "Recall", "Precision", "F1", "Images"];
     let rows: Vec<Vec<String>> = metrics.iter().map(|m| class_cells(report, m)).collect();
-    let page = page.section("Classes").charts(&[&heatmap]);
+    let page = page.section("Classes");
     let page = if rows.len() <= CLASSES_SHOWN {
-        page.text("Per class, the weakest first.").table(&headers, &rows)
+        page.columns(|left| left.charts(&[&heatmap]), |right| right.table(&CLASS_HEADERS, &rows))
     } else {
-        let weakest = format!("The {CLASSES_SHOWN} weakest of {} classes.", rows.len());
-        page.text(weakest)
-            .table(&headers, &rows[..CLASSES_SHOWN])
-            .details("All classes, the weakest first", |page| page.table(&headers, &rows))
+        page.svg(heatmap.to_svg())
+            .text(format!("The {CLASSES_SHOWN} weakest of {} classes.", rows.len()))
+            .table(&CLASS_HEADERS, &rows[..CLASSES_SHOWN])
+            .details("All classes", |page| page.table(&CLASS_HEADERS, &rows))
     };
-
     let pairs = confused_pairs(&report.confusion, PAIRS_SHOWN);
     if pairs.is_empty() {
         return page.text("No image was taken for another class.");
