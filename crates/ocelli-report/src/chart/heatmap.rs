@@ -96,7 +96,7 @@ impl Heatmap {
         let size = grid.labels.len();
         let numbered = size <= NUMBERED && grid.group == 1;
         let cell = match size {
-            0..=25 => (500.0 / size.max(1) as f64).clamp(28.0, 64.0),
+            0..=25 => (420.0 / size.max(1) as f64).clamp(28.0, 64.0),
             _ => (640.0 / size as f64).clamp(6.4, 24.0),
         };
         let font = if numbered { 12.0 } else { 10.5 };

@@ -29,9 +29,9 @@ section{margin-top:56px;scroll-margin-top:24px}\
 main ul:not([class]){margin:0 0 12px;padding-left:1.2em;max-width:72ch}\
 header nav ul:not([class]){padding:0;max-width:none;margin:20px 0 0}\
 section>ul>li{margin:4px 0;overflow-wrap:anywhere}\
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(155px,1fr));gap:1px;margin:0 0 24px;\
+.tiles{display:flex;flex-wrap:wrap;gap:1px;margin:0 0 24px;\
 background:var(--rule);border:1px solid var(--rule);border-radius:8px;overflow:hidden}\
-.tiles>div{background:var(--surface);padding:14px 16px;display:flex;flex-direction:column}\
+.tiles>div{background:var(--surface);padding:14px 16px;flex:1 1 155px;min-width:0;display:flex;flex-direction:column}\
 dt{color:var(--muted);font-size:13px}\
 dd{margin:0}\
 .value{font-size:22px;line-height:1.4;font-weight:600;letter-spacing:-.015em;font-variant-numeric:tabular-nums;\
@@ -78,10 +78,12 @@ figcaption span{display:block;color:var(--muted);overflow-wrap:anywhere;font-var
 figcaption span:first-child{color:var(--ink);font-weight:600}\
 :focus-visible{outline:2px solid var(--link);outline-offset:2px}\
 @media(max-width:560px){main{padding:28px 16px 64px}h1{font-size:24px}section{margin-top:40px}\
-.tiles{grid-template-columns:1fr 1fr}.tiles>div{padding:12px 14px}.value{font-size:21px}.chart{padding:4px}\
+.tiles>div{padding:12px 14px;flex-basis:40%}.value{font-size:21px}.chart{padding:4px}\
 th,td{padding:7px 10px}.gallery{grid-template-columns:1fr 1fr;gap:12px}}\
 @media print{body{font-size:12px;background:#fff}main{max-width:none;padding:0}section{margin-top:28px}\
-nav{display:none}h2{break-after:avoid}tr,.tiles{break-inside:avoid}.scroll,pre{overflow:visible}\
+nav{display:none}p:has(+.scroll){break-after:avoid}\
+.charts,.columns{grid-template-columns:repeat(auto-fit,minmax(min(100%,300px),1fr))}\
+table{font-size:10.5px}thead th{font-size:10px}th,td{padding:4px 7px}h2{break-after:avoid}tr,.tiles{break-inside:avoid}.scroll,pre{overflow:visible}\
 pre{white-space:pre-wrap}details::details-content{content-visibility:visible;block-size:auto}\
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
 

@@ -211,7 +211,7 @@ fn samples(report: &TrainingReport, page: Page) -> Page {
                 .collect();
             let correct = sample.correct();
             if let (Some(truth), Some(false) | None) = (&sample.truth, correct) {
-                lines.insert(lines.len().min(1), format!("is {truth}"));
+                lines.insert(lines.len().min(1), format!("truth: {truth}"));
             }
             Card { image: Picture::png(sample.png.clone()), caption_lines: lines, good: correct }
         })
