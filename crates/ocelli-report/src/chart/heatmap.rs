@@ -159,7 +159,7 @@ impl Heatmap {
                 out.rect(x + 1.0, y + 1.0, cell - 2.0, cell - 2.0, &extra, Paint::Heat);
                 let text = if *value < 10_000 { value.to_string() } else { short(*value as f64) };
                 let paint = match strength {
-                    s if s > 0.66 => Paint::OnHeat,
+                    s if s > 0.63 => Paint::OnHeat,
                     0.0 => Paint::Muted,
                     _ => Paint::Ink,
                 };

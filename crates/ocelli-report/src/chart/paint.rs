@@ -58,7 +58,7 @@ impl Paint {
             Self::Grid => "#e4e8ec",
             Self::Axis => "#a8b0b9",
             Self::Series(n) => SERIES_COLOURS[Self::index(n)],
-            Self::Heat => "#08519c",
+            Self::Heat => "#08306b",
         }
     }
 

@@ -6,11 +6,11 @@ use crate::chart::{FONT, SERIES_COLOURS, SERIES_COLOURS_DARK, style_sheet as cha
 
 const LIGHT: &str = "--page:#f7f8f9;--surface:#fff;--ink:#1b1f24;--muted:#57606a;--rule:#dde2e7;\
     --grid:#e4e8ec;--axis:#a8b0b9;--link:#0a5a9c;--good:#0b6e4f;--bad:#b3261e;--on-mark:#fff;\
-    --heat:#08519c;--on-heat:#fff;";
+    --heat:#08306b;--on-heat:#fff;";
 
 const DARK: &str = "--page:#101317;--surface:#171b21;--ink:#e7eaee;--muted:#a2abb5;--rule:#2c333c;\
     --grid:#272d35;--axis:#5a6470;--link:#7dbcf2;--good:#7ad7b0;--bad:#ff9d94;--on-mark:#101317;\
-    --heat:#7cc0ff;--on-heat:#0b1520;";
+    --heat:#5aaaf5;--on-heat:#0b1520;";
 
 const RULES: &str = "\
 *{box-sizing:border-box}\
