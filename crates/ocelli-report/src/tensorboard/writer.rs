@@ -22,6 +22,9 @@ pub struct EventWriter {
 impl EventWriter {
     /// Creates `dir` if need be, and a new event file in it.
     ///
+    /// In a directory that holds a run already, its curves and the new ones show as one; a run that goes on
+    /// wants [`resume`](EventWriter::resume).
+    ///
     /// # Errors
     ///
     /// Any I/O error.
