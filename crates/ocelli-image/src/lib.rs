@@ -1,6 +1,9 @@
 //! Image networks: one room per system under [`backbone`], the registry [`zoo`], and what they share.
 
 pub mod backbone;
+pub mod classify;
+pub mod labels;
+pub mod model_file;
 pub mod network;
 pub mod zoo;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_nn::cost::{LayerCost, layers, macs};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
@@ -75,6 +76,9 @@ macro_rules! backbones {
 backbones! {
     ResNet(backbone::resnet),
     ResNetCifar(backbone::resnet::cifar),
+    SeNet(backbone::senet::legacy),
+    BnInception(backbone::senet::inception),
+    MobileNet(backbone::senet::mobilenet),
 }
 
 impl Network {
@@ -119,6 +123,19 @@ impl Network {
         parameter_count(self)
     }
 
+    /// Multiply-accumulates of convolutions and linear layers for one input `[channels, height, width]`, counted
+    /// without computing.
+    pub fn macs(&self, input: [usize; 3]) -> u64 {
+        let [channels, height, width] = input;
+        macs(self, [1, channels, height, width], Self::forward)
+    }
+
+    /// What every convolution and linear layer costs for one input `[channels, height, width]`.
+    pub fn layer_costs(&self, input: [usize; 3]) -> Vec<LayerCost> {
+        let [channels, height, width] = input;
+        layers(self, [1, channels, height, width], Self::forward)
+    }
+
     /// Names (as published) and shapes of all tensors.
     pub fn tensor_specs(&self) -> Vec<(String, Vec<usize>)> {
         specs(self)
@@ -130,6 +147,11 @@ impl Network {
     /// Name in the published checkpoint of the tensor called `ours` here.
     pub fn published_name<'a>(&self, ours: &'a str) -> Cow<'a, str> {
         self.backbone().published_name(ours)
+    }
+
+    /// Whether published checkpoints hold a tensor called `name` that no forward pass reads.
+    pub fn ignored(&self, name: &str) -> bool {
+        self.backbone().ignored(name)
     }
 
     /// Name (as published) of the classifier layer.
@@ -159,7 +181,11 @@ impl Network {
             .collect();
         tensors = tensors
             .into_iter()
-            .map(|(name, data)| (names.get(&name).cloned().unwrap_or(name), data))
+            .filter(|(name, _)| !self.backbone().ignored(name))
+            .map(|(name, data)| {
+                let ours = names.get(&name).or_else(|| names.get(&self.backbone().adopt(&name)?));
+                (ours.cloned().unwrap_or(name), data)
+            })
             .collect();
         load_state_dict(self, tensors)
     }

@@ -17,6 +17,7 @@
 //! ```
 
 use burn::tensor::Device;
+use ocelli_data::{Interpolation, Preprocess};
 
 use crate::backbone;
 use crate::network::{Network, NetworkConfig};
@@ -34,11 +35,13 @@ pub struct Entry {
     /// Evaluation crop: the picture's shorter side is scaled to `input_size / crop_pct`.
     pub crop_pct: f64,
     /// Resampling of the published evaluation.
-    pub interpolation: &'static str,
+    pub interpolation: Interpolation,
     /// Mean per channel of inputs scaled to `[0, 1]`.
     pub mean: [f32; 3],
     /// Standard deviation per channel of inputs scaled to `[0, 1]`.
     pub std: [f32; 3],
+    /// Whether the input's channels are blue, green, red.
+    pub bgr: bool,
     config: Box<dyn Fn() -> NetworkConfig + Send + Sync>,
 }
 
@@ -73,9 +76,10 @@ impl Entry {
             accuracy: None,
             input_size: 224,
             crop_pct: 0.875,
-            interpolation: "bilinear",
+            interpolation: Interpolation::Bilinear,
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
+            bgr: false,
             config: Box::new(config),
         }
     }
@@ -86,10 +90,42 @@ impl Entry {
         self
     }
 
+    /// For inputs in blue, green, red order, with their `mean` and `std`, as Caffe's weights expect them.
+    pub fn bgr(mut self, mean: [f32; 3], std: [f32; 3]) -> Self {
+        (self.bgr, self.mean, self.std) = (true, mean, std);
+        self
+    }
+
+    /// For 32x32 pictures normalised by CIFAR-10's statistics.
+    pub fn cifar(mut self) -> Self {
+        self.mean = [0.4914, 0.4822, 0.4465];
+        self.std = [0.2470, 0.2435, 0.2616];
+        self.crop_pct = 1.0;
+        self.input_size(32)
+    }
+
     /// With another input size, in pixels.
     pub fn input_size(mut self, pixels: usize) -> Self {
         self.input_size = pixels;
         self
+    }
+
+    /// `[channels, height, width]` of the input.
+    pub fn input_shape(&self) -> [usize; 3] {
+        [self.config().in_channels(), self.input_size, self.input_size]
+    }
+
+    /// How pictures become inputs in the published evaluation.
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            input_size: self.input_shape(),
+            interpolation: self.interpolation,
+            crop_pct: self.crop_pct,
+            mean: self.mean.to_vec(),
+            std: self.std.to_vec(),
+            bgr: self.bgr,
+            ..Default::default()
+        }
     }
 
     /// The published configuration (1000 classes unless the name says otherwise).
@@ -143,7 +179,7 @@ fn suggest(nearest: &[&str]) -> String {
 
 /// All registered networks, by room.
 pub fn entries() -> Vec<Entry> {
-    [backbone::resnet::entries()].into_iter().flatten().collect()
+    [backbone::resnet::entries(), backbone::senet::entries()].into_iter().flatten().collect()
 }
 
 /// The entry called `name`.

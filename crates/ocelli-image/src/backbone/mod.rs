@@ -1,6 +1,7 @@
 //! The image networks, one folder each, and what they have in common.
 
 pub mod resnet;
+pub mod senet;
 
 use std::borrow::Cow;
 
@@ -32,6 +33,16 @@ pub trait Backbone {
     /// Name in the published checkpoint of the tensor that is called `ours` here.
     fn published_name<'a>(&self, ours: &'a str) -> Cow<'a, str> {
         Cow::Borrowed(ours)
+    }
+
+    /// The published name of a tensor another layout calls `foreign`, if this network knows that layout.
+    fn adopt(&self, _foreign: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether published checkpoints hold a tensor called `name` that no forward pass reads.
+    fn ignored(&self, _name: &str) -> bool {
+        false
     }
 }
 

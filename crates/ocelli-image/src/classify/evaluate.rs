@@ -1,0 +1,102 @@
+//! Judging a classifier on labelled pictures.
+
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use ocelli_data::{DataError, Loader};
+use serde::{Deserialize, Serialize};
+
+use crate::network::Network;
+
+/// How a classifier did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationReport {
+    /// Pictures judged.
+    pub samples: usize,
+    /// Share whose best guess is right.
+    pub top1: f64,
+    /// Share with the right class among the five best guesses (all, where there are fewer classes).
+    pub top5: f64,
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Per class, in label order.
+    pub classes: Vec<ClassReport>,
+    /// `confusion[truth][guess]` pictures.
+    pub confusion: Vec<Vec<u64>>,
+    /// Pictures left out because they could not be read, with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// How a classifier did on one class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassReport {
+    /// Its name.
+    pub name: String,
+    /// Pictures of it.
+    pub support: u64,
+    /// Share of its pictures that were recognised.
+    pub recall: f64,
+    /// Share of the pictures called by its name that were of it.
+    pub precision: f64,
+    /// Harmonic mean of the two.
+    pub f1: f64,
+}
+
+/// Evaluates `network` (outside of autodiff, on `device`) over all batches of `loader`; `seen` is told the
+/// number of pictures done.
+pub fn evaluate(
+    network: &Network,
+    device: &Device,
+    loader: &Loader,
+    classes: &[String],
+    mut seen: impl FnMut(usize),
+) -> Result<EvaluationReport, DataError> {
+    let mut report =
+        EvaluationReport { confusion: vec![vec![0; classes.len()]; classes.len()], ..Default::default() };
+    let (mut top5, mut loss) = (0u64, 0f64);
+    for batch in loader.epoch(0, 0)? {
+        let batch = batch?;
+        report.skipped.extend(batch.skipped);
+        if batch.labels.is_empty() {
+            continue;
+        }
+        let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), device);
+        let log_probabilities = log_softmax(network.forward(x), 1).into_data();
+        let values = log_probabilities.as_slice::<f32>().expect("logits are float32");
+        for (row, &truth) in values.chunks_exact(classes.len()).zip(&batch.labels) {
+            let guess = argmax(row);
+            // Rank of the truth: how many classes look better.
+            let better = row.iter().filter(|&&value| value > row[truth]).count();
+            top5 += u64::from(better < 5);
+            loss -= f64::from(row[truth]);
+            report.confusion[truth][guess] += 1;
+        }
+        report.samples += batch.labels.len();
+        seen(report.samples);
+    }
+    let total = report.samples.max(1) as f64;
+    let right: u64 = (0..classes.len()).map(|class| report.confusion[class][class]).sum();
+    report.top1 = right as f64 / total;
+    report.top5 = top5 as f64 / total;
+    report.loss = loss / total;
+    report.classes = per_class(classes, &report.confusion);
+    Ok(report)
+}
+
+fn per_class(classes: &[String], confusion: &[Vec<u64>]) -> Vec<ClassReport> {
+    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    classes
+        .iter()
+        .enumerate()
+        .map(|(class, name)| {
+            let right = confusion[class][class];
+            let support = confusion[class].iter().sum();
+            let called = confusion.iter().map(|row| row[class]).sum();
+            let f1 = share(2 * right, support + called);
+            ClassReport { name: name.clone(), support, recall: share(right, support), precision: share(right, called), f1 }
+        })
+        .collect()
+}
+
+/// Index of the largest value.
+pub(super) fn argmax(row: &[f32]) -> usize {
+    row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(index, _)| index)
+}

@@ -1,0 +1,9 @@
+//! Image classification: training, evaluating and using any of the networks on pictures.
+
+mod classifier;
+mod evaluate;
+mod task;
+
+pub use classifier::{Classification, Classifier, ClassifierError, Guess};
+pub use evaluate::{ClassReport, EvaluationReport, evaluate};
+pub use task::ClassifyTask;

@@ -1,0 +1,86 @@
+//! Training a classifier.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use ocelli_data::{Batch, Loader};
+use ocelli_train::{Evaluation, Step, Task, TrainError};
+
+use super::evaluate::{argmax, evaluate};
+use crate::model_file::{self, Description};
+use crate::network::Network;
+
+/// Classification with cross entropy on (possibly soft) targets.
+pub struct ClassifyTask {
+    /// Augmented, shuffled batches.
+    pub train: Loader,
+    /// Held-out batches.
+    pub val: Loader,
+    /// Device of the training, without autodiff.
+    pub device: Device,
+    /// What the model files will say.
+    pub description: Description,
+    /// Whether batches are mixed (mixup, CutMix), so that right and wrong mean little in training.
+    pub mixing: bool,
+}
+
+/// One-hot targets, row-major `[batch, classes]`.
+fn one_hot(labels: &[usize], classes: usize) -> Vec<f32> {
+    let mut targets = vec![0.0; labels.len() * classes];
+    for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
+        row[label] = 1.0;
+    }
+    targets
+}
+
+impl Task for ClassifyTask {
+    type Model = Network;
+    type Batch = Batch;
+
+    fn batches_per_epoch(&self) -> usize {
+        self.train.batches_per_epoch()
+    }
+
+    fn batches<'a>(
+        &'a self,
+        epoch: usize,
+        start: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<Batch, TrainError>> + 'a>, TrainError> {
+        let batches = self.train.epoch(epoch as u64, start).map_err(TrainError::task)?;
+        Ok(Box::new(batches.map(|batch| batch.map_err(TrainError::task))))
+    }
+
+    fn step(&self, model: &Network, batch: Batch) -> Step {
+        let device = self.device.clone().autodiff();
+        let classes = self.description.labels.len();
+        let samples = batch.labels.len();
+        let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), &device);
+        let targets = batch.targets.unwrap_or_else(|| one_hot(&batch.labels, classes));
+        let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
+        let logits = model.forward(x);
+        let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-(samples as f64));
+        let correct = (!self.mixing).then(|| {
+            let logits = logits.detach().into_data();
+            let rows = logits.as_slice::<f32>().expect("logits are float32");
+            let right = rows.chunks_exact(classes).zip(&batch.labels).filter(|(row, label)| argmax(row) == **label);
+            right.count() as f64
+        });
+        Step { loss, samples, correct }
+    }
+
+    fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
+        let report = evaluate(model, &self.device, &self.val, &self.description.labels, |_| {})
+            .map_err(TrainError::task)?;
+        let metrics =
+            [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)].map(|(k, v)| (k.to_string(), v));
+        Ok(Evaluation { score: report.top1, metrics: metrics.into_iter().collect() })
+    }
+
+    fn save(&self, model: &Network, path: &Path, evaluation: &Evaluation) -> Result<(), TrainError> {
+        let mut description = self.description.clone();
+        for (name, value) in &evaluation.metrics {
+            description.training.insert(format!("val_{name}"), (*value).into());
+        }
+        model_file::save(model, &description, path).map_err(TrainError::task)
+    }
+}

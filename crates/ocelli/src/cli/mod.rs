@@ -1,0 +1,114 @@
+//! The command line.
+
+mod completions;
+mod image;
+mod models;
+mod output;
+mod quickstart;
+mod repro;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use clap::{Args, Parser, Subcommand};
+
+/// Train, compress, run and serve efficient vision networks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ocelli",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  ocelli quickstart\n  ocelli image train --data photos --model ghostnet_100\n  \
+                  ocelli image predict cat.jpg --model runs/ghostnet_100-1\n  ocelli models list seresnet\n\n\
+                  `ocelli COMMAND --help` shows what each command takes."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Where networks run: cpu
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    device: String,
+    /// Threads of the network [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// Say more on standard error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a small network on pictures that ship with ocelli, in about two minutes
+    Quickstart(quickstart::Quickstart),
+    /// Train, evaluate and use image networks
+    #[command(subcommand)]
+    Image(image::Image),
+    /// List the networks and show one
+    #[command(subcommand)]
+    Models(models::Models),
+    /// Re-run the papers' claims in small
+    #[command(subcommand)]
+    Repro(repro::Repro),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+impl Global {
+    /// The device networks run on.
+    fn device(&self) -> Result<Device> {
+        match self.device.as_str() {
+            "cpu" => Ok(Device::flex()),
+            other => bail!("--device {other}: this build runs on the cpu only"),
+        }
+    }
+
+    fn start_threads(&self) -> Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        if threads == 0 {
+            bail!("--threads must be at least 1");
+        }
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
+    }
+}
+
+/// Parses the command line, runs the command; 0 done, 1 failed, 2 misused.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let Cli { global, command } = cli;
+    global.start_threads()?;
+    match command {
+        Command::Quickstart(command) => command.run(&global),
+        Command::Image(command) => command.run(&global),
+        Command::Models(command) => command.run(),
+        Command::Repro(command) => command.run(&global),
+        Command::Completions(command) => command.run(),
+    }
+}

@@ -1,0 +1,120 @@
+//! `ocelli models`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Subcommand;
+use ocelli_image::zoo::{self, Entry};
+use serde_json::json;
+
+use super::output::{Format, line, si, table};
+
+/// List the networks and show one.
+#[derive(Debug, Subcommand)]
+pub enum Models {
+    /// List the registered networks
+    #[command(after_help = "Examples:\n  ocelli models list\n  ocelli models list ghost --format json")]
+    List {
+        /// Only names (or systems) that contain this
+        filter: Option<String>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Show one network: size, cost, input, published accuracy, feature maps
+    #[command(after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320")]
+    Show {
+        /// Registered name
+        name: String,
+        /// Side of the square input, in pixels, for the cost
+        #[arg(long, value_name = "PIXELS")]
+        input_size: Option<usize>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+}
+
+impl Models {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::List { filter, format } => list(filter.as_deref().unwrap_or_default(), format)?,
+            Self::Show { name, input_size, format } => show(&zoo::entry(&name)?, input_size, format)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn list(filter: &str, format: Format) -> Result<()> {
+    let entries: Vec<Entry> = zoo::entries()
+        .into_iter()
+        .filter(|entry| entry.name.contains(filter) || entry.system.contains(filter))
+        .collect();
+    let rows: Vec<(String, usize, u64, &Entry)> = entries
+        .iter()
+        .map(|entry| {
+            let network = entry.config().init(&Device::flex());
+            let macs = network.macs(entry.input_shape());
+            (entry.name.to_string(), network.parameter_count(), macs, entry)
+        })
+        .collect();
+    if format == Format::Json {
+        let list: Vec<_> = rows
+            .iter()
+            .map(|(name, params, macs, entry)| {
+                json!({"name": name, "system": entry.system, "parameters": params, "macs": macs,
+                       "input_size": entry.input_size, "accuracy": entry.accuracy})
+            })
+            .collect();
+        return line(&serde_json::to_string_pretty(&list)?);
+    }
+    let cells: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(name, params, macs, entry)| {
+            vec![
+                name,
+                entry.system.to_string(),
+                si(params as f64),
+                si(macs as f64),
+                entry.input_size.to_string(),
+                entry.accuracy.map_or(String::new(), |accuracy| format!("{:.2}", accuracy.top1)),
+            ]
+        })
+        .collect();
+    line(&table(&["name", "system", "parameters", "MACs", "input", "published top-1 %"], &cells, &[2, 3, 4, 5]))
+}
+
+fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> {
+    let network = entry.config().init(&Device::flex());
+    let mut input = entry.input_shape();
+    if let Some(side) = input_size {
+        input = [input[0], side, side];
+    }
+    let (params, macs) = (network.parameter_count(), network.macs(input));
+    let features = network.feature_info();
+    if format == Format::Json {
+        return line(&serde_json::to_string_pretty(&json!({
+            "name": entry.name, "system": entry.system, "parameters": params, "macs": macs, "input": input,
+            "accuracy": entry.accuracy, "preprocess": entry.preprocess(), "features": features,
+            "config": entry.config(),
+        }))?);
+    }
+    line(&format!("{}  (system {})", entry.name, entry.system))?;
+    line(&format!("  parameters  {params} ({})", si(params as f64)))?;
+    line(&format!("  MACs        {macs} ({}) at {}x{}x{}", si(macs as f64), input[0], input[1], input[2]))?;
+    line(&format!(
+        "  input       {} px, crop {}, {}, mean {:?}, std {:?}",
+        entry.input_size, entry.crop_pct, entry.interpolation, entry.mean, entry.std
+    ))?;
+    match entry.accuracy {
+        Some(a) => line(&format!("  published   top-1 {:.2} %, top-5 {:.2} %  ({})", a.top1, a.top5, a.source))?,
+        None => line("  published   none recorded")?,
+    }
+    line("  feature maps")?;
+    for map in features {
+        line(&format!("    {:<12} {:>5} channels  1/{} of the input", map.module, map.channels, map.reduction))?;
+    }
+    line(&format!("  classifier  {}", network.classifier()))?;
+    Ok(())
+}

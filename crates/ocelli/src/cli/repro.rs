@@ -1,0 +1,115 @@
+//! `ocelli repro`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use ocelli_report::atomic::write_atomic;
+use ocelli_report::chart::{Bar, BarChart};
+use ocelli_train::ProgressStyle;
+
+use super::Global;
+use super::output::{line, table};
+use super::quickstart::unpack;
+use crate::repro::{RunOptions, experiment, experiments, markdown, run};
+
+/// Re-run the papers' claims in small.
+#[derive(Debug, Subcommand)]
+pub enum Repro {
+    /// List the experiments and the claims they test
+    List,
+    /// Run one experiment: all arms, several seeds
+    #[command(after_help = "Examples:\n  ocelli repro run senet --data cifar-10-batches-bin\n  \
+        ocelli repro run ghostnet --seeds 1 --epochs 2\n\n\
+        Without --data the pictures that ship with ocelli are used (hands showing digits).")]
+    Run {
+        /// Which one
+        name: String,
+        /// CIFAR-10 binary files, or any other pictures
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Seeds per arm
+        #[arg(long, default_value_t = 3, value_name = "N")]
+        seeds: u64,
+        /// Passes over the training pictures [default: the experiment's]
+        #[arg(long, value_name = "N")]
+        epochs: Option<usize>,
+        /// Side of the input in pixels
+        #[arg(long, default_value_t = 32, value_name = "PIXELS")]
+        img_size: usize,
+        /// Where the results go
+        #[arg(long, default_value = "runs/repro", value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+impl Repro {
+    pub(super) fn run(self, global: &Global) -> Result<ExitCode> {
+        match self {
+            Self::List => {
+                let rows: Vec<Vec<String>> = experiments()
+                    .iter()
+                    .map(|e| vec![e.name.to_string(), e.arms.len().to_string(), e.expectation.to_string()])
+                    .collect();
+                line(&table(&["name", "arms", "expectation"], &rows, &[1]))?;
+            }
+            Self::Run { name, data, seeds, epochs, img_size, output } => {
+                let Some(experiment) = experiment(&name) else {
+                    let known: Vec<&str> = experiments().iter().map(|e| e.name).collect();
+                    bail!("no experiment called '{name}'; there are {}", known.join(", "));
+                };
+                std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
+                let shown = data.as_ref().map_or(String::new(), |data| {
+                    let name = data.file_name().map_or(data.display().to_string(), |n| n.display().to_string());
+                    format!(" --data {name}")
+                });
+                let data = match data {
+                    Some(data) => data,
+                    None => {
+                        let shipped = output.join("data");
+                        unpack(&shipped)?;
+                        shipped
+                    }
+                };
+                let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
+                let options = RunOptions { data, seeds, epochs, side: img_size, style, device: global.device()? };
+                eprintln!("claim: {}\n", experiment.claim);
+                let results = run(&experiment, &options, |text| {
+                    if !global.quiet {
+                        eprintln!("{text}");
+                    }
+                })?;
+                let mut command = format!("ocelli repro run {name}{shown} --seeds {seeds}");
+                if let Some(epochs) = epochs {
+                    command += &format!(" --epochs {epochs}");
+                }
+                if img_size != 32 {
+                    command += &format!(" --img-size {img_size}");
+                }
+                let page = markdown(&experiment, &results, &command);
+                let bars = results.arms.iter().map(|arm| {
+                    let percent: Vec<f64> = arm.accuracy.iter().map(|a| 100.0 * a).collect();
+                    Bar::of_seeds(arm.name.clone(), &percent)
+                });
+                let chart = BarChart {
+                    title: format!("{name}: test accuracy"),
+                    x_label: "test accuracy, %".into(),
+                    bars: bars.collect(),
+                    ..Default::default()
+                };
+                for (file, text) in [
+                    (format!("{name}.md"), page.clone()),
+                    (format!("{name}.json"), serde_json::to_string_pretty(&results)?),
+                    (format!("{name}.svg"), chart.to_svg()),
+                ] {
+                    let path = output.join(file);
+                    write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+                }
+                line(&page)?;
+                eprintln!("written to {}", output.display());
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

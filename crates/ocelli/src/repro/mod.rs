@@ -1,0 +1,84 @@
+//! The papers' claims, re-run in small: seeded experiments with their comparison arms.
+
+mod experiments;
+mod run;
+mod write_up;
+
+use ocelli_image::NetworkConfig;
+use serde::{Deserialize, Serialize};
+
+pub use experiments::{experiment, experiments};
+pub use run::{RunOptions, run};
+pub use write_up::markdown;
+
+/// One claim and how it is tested.
+pub struct Experiment {
+    /// Name of the system.
+    pub name: &'static str,
+    /// The paper's claim, in its own figures.
+    pub claim: &'static str,
+    /// Where the claim stands.
+    pub source: &'static str,
+    /// What is expected here if the claim carries over to this size.
+    pub expectation: &'static str,
+    /// The networks compared; the first is the baseline.
+    pub arms: Vec<Arm>,
+    /// Pairs `(better, worse)` of arms by which the expectation is judged.
+    pub order: &'static [(usize, usize)],
+    /// Epochs unless the user says otherwise.
+    pub epochs: usize,
+}
+
+/// One side of a comparison.
+pub struct Arm {
+    /// What it is.
+    pub name: &'static str,
+    /// Its network.
+    pub network: NetworkConfig,
+}
+
+/// What an experiment came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// Name of the system.
+    pub experiment: String,
+    /// What was trained and tested on.
+    pub data: String,
+    /// Training pictures.
+    pub train_pictures: usize,
+    /// Test pictures.
+    pub test_pictures: usize,
+    /// Side of the input, in pixels.
+    pub side: usize,
+    /// Passes over the training pictures.
+    pub epochs: usize,
+    /// One entry per arm.
+    pub arms: Vec<ArmResults>,
+    /// Wall-clock seconds of the whole experiment.
+    pub seconds: f64,
+}
+
+/// What one arm came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArmResults {
+    /// What it is.
+    pub name: String,
+    /// Trained parameters.
+    pub parameters: usize,
+    /// Multiply-accumulates of one picture.
+    pub macs: u64,
+    /// Test accuracy after the last epoch, per seed.
+    pub accuracy: Vec<f64>,
+    /// Training loss of the last epoch, per seed.
+    pub train_loss: Vec<f64>,
+    /// Seconds of training, per seed.
+    pub seconds: Vec<f64>,
+}
+
+/// Mean and sample standard deviation.
+pub fn mean_std(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+    (mean, (square / (n - 1.0).max(1.0)).sqrt())
+}

@@ -1,0 +1,157 @@
+//! Running an experiment: every arm with every seed, one after the other, on the same data and budget.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use ocelli_data::{
+    AugmentConfig, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
+    open_split,
+};
+use ocelli_image::NetworkConfig;
+use ocelli_image::classify::ClassifyTask;
+use ocelli_image::model_file::{Description, FORMAT_VERSION};
+use ocelli_train::{
+    OptimizerConfig, Outcome, ProgressStyle, RunFolder, SavedProgress, TrainConfig, Trainer,
+};
+
+use super::{Arm, ArmResults, Experiment, Results};
+
+/// How to run an experiment.
+pub struct RunOptions {
+    /// Pictures to use.
+    pub data: PathBuf,
+    /// Seeds per arm.
+    pub seeds: u64,
+    /// Epochs; the experiment's own if not said.
+    pub epochs: Option<usize>,
+    /// Side of the input, in pixels.
+    pub side: usize,
+    /// Whether progress is shown.
+    pub style: ProgressStyle,
+    /// Device of the training, without autodiff.
+    pub device: Device,
+}
+
+/// Pictures per step.
+const BATCH: usize = 64;
+
+/// Runs all arms with all seeds; `say` is told what happens.
+pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+    if options.seeds == 0 {
+        bail!("--seeds must be at least 1");
+    }
+    let data = open_split(&options.data, &SplitOptions::default())?;
+    let started = Instant::now();
+    let epochs = options.epochs.unwrap_or(experiment.epochs);
+    let preprocess = Preprocess {
+        input_size: [3, options.side, options.side],
+        crop_pct: 1.0,
+        mean: vec![0.4914, 0.4822, 0.4465],
+        std: vec![0.2470, 0.2435, 0.2616],
+        ..Default::default()
+    };
+    let mut results = Results {
+        experiment: experiment.name.to_string(),
+        data: data_name(&options.data, &data),
+        train_pictures: data.train.len(),
+        test_pictures: data.val.len(),
+        side: options.side,
+        epochs,
+        arms: Vec::new(),
+        seconds: 0.0,
+    };
+    for arm in &experiment.arms {
+        let mut network = arm.network.clone();
+        network.set_num_classes(data.classes.len());
+        let built = network.init(&options.device);
+        results.arms.push(ArmResults {
+            name: arm.name.to_string(),
+            parameters: built.parameter_count(),
+            macs: built.macs(preprocess.input_size),
+            accuracy: Vec::new(),
+            train_loss: Vec::new(),
+            seconds: Vec::new(),
+        });
+    }
+    // Seed by seed, so that a run cut short still compares like with like.
+    for seed in 0..options.seeds {
+        for (arm, found) in experiment.arms.iter().zip(&mut results.arms) {
+            let progress = train(arm, &data, &preprocess, epochs, seed, options)?;
+            let last = progress.history.last().context("a training without epochs")?;
+            let accuracy = last.metrics.get("top1").copied().unwrap_or_default();
+            found.accuracy.push(accuracy);
+            found.train_loss.push(last.train_loss);
+            found.seconds.push(progress.history.iter().map(|epoch| epoch.seconds).sum());
+            say(&format!(
+                "{:<28} seed {seed}  accuracy {:.2} %  train loss {:.3}  ({:.0} s so far)",
+                arm.name,
+                100.0 * accuracy,
+                last.train_loss,
+                started.elapsed().as_secs_f64()
+            ));
+        }
+    }
+    results.seconds = started.elapsed().as_secs_f64();
+    Ok(results)
+}
+
+/// The recipe all arms share: SGD 0.1 with Nesterov momentum, cosine, decay 5e-4, shift by 4 pixels and mirror.
+fn train(
+    arm: &Arm,
+    data: &DatasetPair,
+    preprocess: &Preprocess,
+    epochs: usize,
+    seed: u64,
+    options: &RunOptions,
+) -> Result<SavedProgress> {
+    let mut network: NetworkConfig = arm.network.clone();
+    network.set_num_classes(data.classes.len());
+    let loading = LoaderConfig {
+        batch_size: BATCH,
+        seed,
+        workers: 1,
+        cache_bytes: 1 << 30,
+        ..LoaderConfig::train()
+    };
+    let judging = LoaderConfig { batch_size: 2 * BATCH, cache_bytes: 1 << 30, workers: 1, ..LoaderConfig::eval() };
+    let augment = TrainTransform::new(preprocess, &AugmentConfig::small())?;
+    let task = ClassifyTask {
+        train: Loader::new(data.train.clone(), loading, Arc::new(augment))?,
+        val: Loader::new(data.val.clone(), judging, Arc::new(EvalTransform::new(preprocess)?))?,
+        device: options.device.clone(),
+        description: Description {
+            format: FORMAT_VERSION,
+            name: arm.name.to_string(),
+            config: network.clone(),
+            labels: data.classes.clone(),
+            preprocess: preprocess.clone(),
+            training: Default::default(),
+        },
+        mixing: false,
+    };
+    let config = TrainConfig {
+        epochs,
+        seed,
+        lr: 0.1,
+        warmup_epochs: 0.0,
+        optimizer: OptimizerConfig { weight_decay: 5e-4, ..Default::default() },
+        eval_every: epochs,
+        ..Default::default()
+    };
+    let network = network.init(&options.device.clone().autodiff()).initialize(seed);
+    let scratch = tempfile::tempdir().context("a folder for the run")?;
+    let folder = RunFolder::open(scratch.path(), false)?;
+    let trainer = Trainer::new(config, options.style, Arc::new(AtomicBool::new(false)))?;
+    match trainer.run(&task, network, &folder, arm.name)? {
+        Outcome::Finished(progress) | Outcome::Interrupted(progress) => Ok(progress),
+    }
+}
+
+fn data_name(path: &Path, data: &DatasetPair) -> String {
+    let folder = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
+    format!("{folder} ({})", data.format)
+}

@@ -1,0 +1,90 @@
+//! The results as a page: the claim beside what was measured, whichever way it came out.
+
+use std::fmt::Write;
+
+use super::{ArmResults, Experiment, Results, mean_std};
+
+/// Markdown for `docs/results/`; `command` is what re-runs it.
+pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> String {
+    let mut text = String::new();
+    let seeds = results.arms.first().map_or(0, |arm| arm.accuracy.len());
+    writeln!(text, "# {}\n", results.experiment).ok();
+    writeln!(text, "**The paper's claim.** {}. ({})\n", sentence(experiment.claim), experiment.source).ok();
+    writeln!(text, "**Expected at this size.** {}.\n", experiment.expectation).ok();
+    writeln!(text, "**Measured.** {}\n", verdict(experiment, results)).ok();
+    writeln!(
+        text,
+        "| arm | parameters | MACs | test accuracy % (seeds) | mean ± std | train loss | training s |\n\
+         | --- | ---: | ---: | --- | ---: | ---: | ---: |"
+    )
+    .ok();
+    for arm in &results.arms {
+        let (mean, std) = mean_std(&arm.accuracy);
+        let each: Vec<String> = arm.accuracy.iter().map(|a| format!("{:.2}", 100.0 * a)).collect();
+        writeln!(
+            text,
+            "| {} | {} | {:.3} M | {} | {:.2} ± {:.2} | {:.3} | {:.0} |",
+            arm.name,
+            arm.parameters,
+            arm.macs as f64 / 1e6,
+            each.join(", "),
+            100.0 * mean,
+            100.0 * std,
+            mean_std(&arm.train_loss).0,
+            mean_std(&arm.seconds).0
+        )
+        .ok();
+    }
+    writeln!(
+        text,
+        "\n{} training and {} test pictures of {}, {} px, {} epochs, {seeds} seed{}; SGD 0.1 with Nesterov momentum, \
+         cosine, weight decay 5e-4, batch 64, shift and mirror; accuracy after the last epoch. Small-scale results: \
+         not comparable with published full-data figures. {:.0} minutes in all.\n",
+        results.train_pictures,
+        results.test_pictures,
+        results.data,
+        results.side,
+        results.epochs,
+        if seeds == 1 { "" } else { "s" },
+        results.seconds / 60.0
+    )
+    .ok();
+    writeln!(text, "```\n{command}\n```").ok();
+    text
+}
+
+/// What the figures say about the expectation.
+pub fn verdict(experiment: &Experiment, results: &Results) -> String {
+    let sentences: Vec<String> = experiment
+        .order
+        .iter()
+        .map(|&(better, worse)| compare(&results.arms[better], &results.arms[worse]))
+        .collect();
+    sentences.join(" ")
+}
+
+fn compare(a: &ArmResults, b: &ArmResults) -> String {
+    let ((mean_a, std_a), (mean_b, std_b)) = (mean_std(&a.accuracy), mean_std(&b.accuracy));
+    let points = 100.0 * (mean_a - mean_b);
+    let n = a.accuracy.len() as f64;
+    // Two standard errors of the difference: about what chance explains.
+    let noise = 100.0 * 2.0 * ((std_a.powi(2) + std_b.powi(2)) / n).sqrt();
+    let word = if n < 2.0 {
+        "one seed, no telling from chance"
+    } else if points.abs() <= noise {
+        "within what the seeds vary: neither confirmed nor refuted"
+    } else if points > 0.0 {
+        "as expected"
+    } else {
+        "against the expectation"
+    };
+    format!(
+        "\"{}\" {:+.2} points against \"{}\" (two standard errors {noise:.2}): {word}.",
+        a.name, points, b.name
+    )
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
