@@ -47,7 +47,7 @@ pub fn write(
         next_commands: vec![
             format!("ocelli image predict PICTURE.jpg --model {best}"),
             format!("ocelli image eval --data {} --model {best}", config.data.display()),
-            format!("ocelli image train --data YOUR_PICTURES --model {} --weights {best}", config.model),
+            format!("ocelli image train --data YOUR_PICTURES --split 0.2 --weights {best}"),
         ],
         notes: notes(&evaluation),
     };

@@ -12,7 +12,7 @@ use ocelli_data::{
     BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform, open_split,
 };
 use ocelli_image::classify::{ClassifyTask, EvaluationReport};
-use ocelli_image::model_file::{Description, FORMAT_VERSION};
+use ocelli_image::model_file::{self, Description, FORMAT_VERSION};
 use ocelli_image::zoo::{self, Options};
 use ocelli_image::{Network, NetworkConfig};
 use ocelli_nn::weights::WeightFile;
@@ -33,7 +33,7 @@ use crate::model_ref::local_weights;
     ocelli image train --config run.toml --epochs 50\n  \
     ocelli image train --resume runs/ghostnet_100-1")]
 pub struct Train {
-    /// Registered network (`ocelli models list`)
+    /// Registered network (`ocelli models list`); may be left out with --weights MODEL_FILE
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Pictures: train/CLASS and val/CLASS folders, class folders with --split, CIFAR binary, IDX
@@ -348,7 +348,8 @@ fn next_folder(model: &str) -> PathBuf {
 }
 
 /// Trains by `config` into `output`; nothing if it was interrupted.
-pub fn start(config: RunConfig, output: &Path, resume: bool, global: &Global) -> Result<Option<Finished>> {
+pub fn start(mut config: RunConfig, output: &Path, resume: bool, global: &Global) -> Result<Option<Finished>> {
+    network_of_weights(&mut config)?;
     config.check()?;
     let network_config = network_config(&config)?;
     let device = global.device()?;
@@ -387,6 +388,21 @@ pub fn start(config: RunConfig, output: &Path, resume: bool, global: &Global) ->
     }
 }
 
+/// Where no network is named, the weights' own: a model file says what it is.
+fn network_of_weights(config: &mut RunConfig) -> Result<()> {
+    if !config.model.is_empty() || config.network.is_some() {
+        return Ok(());
+    }
+    let Some(reference) = &config.weights else { return Ok(()) };
+    let path = local_weights(reference)?;
+    let description = model_file::description(&WeightFile::read(&path)?)?
+        .with_context(|| format!("{}: does not say which network it is for; name it with --model", path.display()))?;
+    config.img_size = config.img_size.or(Some(description.preprocess.input_size[1]));
+    config.model = description.name;
+    config.network = Some(description.config);
+    Ok(())
+}
+
 /// The network to train, before the number of classes is known.
 fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
     let options = Options { drop_rate: config.drop_rate, ..Default::default() };
@@ -423,12 +439,11 @@ fn prepare(
     let train_config = LoaderConfig {
         batch_size: config.batch_size,
         workers,
-        shuffle: true,
-        drop_last: true,
         seed: config.train.seed,
         bad_images,
+        mix: config.mix,
         cache_bytes: config.cache_mib << 20,
-        ..Default::default()
+        ..LoaderConfig::train()
     };
     let val_config = LoaderConfig {
         batch_size: config.batch_size,
