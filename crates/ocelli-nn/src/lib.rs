@@ -9,12 +9,16 @@
 
 pub mod activation;
 pub mod conv;
+pub mod cost;
 pub mod dropout;
+pub mod ghost;
 pub mod init;
 pub mod linear;
 pub mod norm;
 pub mod pool;
 pub mod random;
+pub mod shortcut;
+pub mod slot;
 pub mod squeeze_excite;
 pub mod state_dict;
 pub mod taps;
@@ -23,11 +27,14 @@ pub mod weights;
 pub use activation::Activation;
 pub use conv::{Conv2d, Conv2dConfig};
 pub use dropout::{DropPath, Dropout};
+pub use ghost::{GhostConfig, GhostModule};
 pub use init::{InitScheme, initialize};
 pub use linear::{Linear, LinearConfig};
 pub use norm::{BatchNorm, BatchNormConfig};
-pub use pool::{MaxPool2d, global_avg_pool};
-pub use squeeze_excite::{Squeeze, SqueezeExcite, squeeze_excite};
+pub use pool::{MaxPool2d, avg_pool2d, global_avg_pool};
+pub use shortcut::option_a;
+pub use slot::Slot;
+pub use squeeze_excite::{MobileSqueezeExcite, Squeeze, SqueezeExcite, axpy, squeeze_excite};
 pub use taps::Taps;
 
 /// Rounds a channel count `value` to a multiple of `divisor`, at least `divisor`, and never more than a

@@ -1,7 +1,8 @@
 //! Pooling.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, module::max_pool2d, ops::MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::{Tensor, module, module::max_pool2d};
 
 /// Max pooling over a square window.
 #[derive(Module, Debug)]
@@ -37,6 +38,16 @@ impl MaxPool2d {
                 .with_ceil_mode(self.ceil),
         )
     }
+}
+
+/// Average over `kernel × kernel` windows, floor rounding; the zeros of the border count as members, so that
+/// every window divides by `kernel²`.
+pub fn avg_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    let options = AvgPoolOptions::new([kernel; 2])
+        .with_stride([stride; 2])
+        .with_padding([padding; 2])
+        .with_count_include_pad(true);
+    module::avg_pool2d(x, options)
 }
 
 /// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.

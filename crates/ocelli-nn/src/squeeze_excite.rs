@@ -39,6 +39,14 @@ pub fn squeeze_excite(
     x.mul(gate.forward(expand.forward(hidden)))
 }
 
+/// `scale[n, c] · x[n, c, ·] + y[n, c, ·]`: re-weighting and residual sum in one step (Caffe's `Axpy`).
+///
+/// `scale` is `[batch, channels]`, `x` and `y` are `[batch, channels, height, width]`.
+pub fn axpy(scale: Tensor<2>, x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
+    let [batch, channels] = scale.dims();
+    x.mul(scale.reshape([batch, channels, 1, 1])).add(y)
+}
+
 /// The block SE(C, r) with the field names of timm (`fc1`, `fc2`).
 #[derive(Module, Debug)]
 pub struct SqueezeExcite {
@@ -79,5 +87,33 @@ impl SqueezeExcite {
     /// `[batch, channels, height, width]` → the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         squeeze_excite(x, self.squeeze, &self.fc1, &self.fc2, self.gate)
+    }
+}
+
+/// Squeeze-and-excitation with the field names of mobile networks' checkpoints (GhostNet, MobileNetV3).
+#[derive(Module, Debug)]
+pub struct MobileSqueezeExcite {
+    /// `channels → hidden`
+    pub conv_reduce: Conv2d,
+    /// `hidden → channels`
+    pub conv_expand: Conv2d,
+    /// The gate's non-linearity.
+    #[module(skip)]
+    pub gate: Activation,
+}
+
+impl MobileSqueezeExcite {
+    /// A block over `channels` with `hidden` units.
+    pub fn new(channels: usize, hidden: usize, gate: Activation, device: &Device) -> Self {
+        Self {
+            conv_reduce: Conv2dConfig::new(channels, hidden, 1).bias(true).init(device),
+            conv_expand: Conv2dConfig::new(hidden, channels, 1).bias(true).init(device),
+            gate,
+        }
+    }
+
+    /// `[batch, channels, height, width]` → the same shape.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        squeeze_excite(x, Squeeze::Avg, &self.conv_reduce, &self.conv_expand, self.gate)
     }
 }

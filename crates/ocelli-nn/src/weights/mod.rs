@@ -1,5 +1,7 @@
-//! Weight files: published `.safetensors` and `.pth` checkpoints, and ocelli's own model files.
+//! Weight files: published `.safetensors`, `.pth` and `.caffemodel` checkpoints, and ocelli's own model files.
 
+mod caffe;
+mod protobuf;
 mod pytorch;
 mod safetensors;
 
@@ -9,11 +11,15 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::TensorData;
 
+pub use self::caffe::write_caffe;
 pub use self::safetensors::write;
 use crate::state_dict::{Mismatch, load_state_dict};
 
 /// Key of the safetensors metadata under which ocelli keeps a model's description as JSON.
 pub const METADATA_KEY: &str = "ocelli";
+
+/// The key of `NetParameter.name`, which every Caffe release writes first.
+const FIRST_BYTE_OF_CAFFE: u8 = 0x0a;
 
 /// What goes wrong with weight files. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +75,8 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// Reads a file whose kind is told by its content: safetensors, or a PyTorch checkpoint (zip or legacy
-    /// pickle; no code in it is run). Training checkpoints are unwrapped (`state_dict`, `model`, ... and the
+    /// Reads a file whose kind is told by its content: safetensors, a PyTorch checkpoint (zip or legacy
+    /// pickle; no code in it is run), or a `.caffemodel` (also told by its ending). Training checkpoints are unwrapped (`state_dict`, `model`, ... and the
     /// `module.` prefix of data-parallel training).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
@@ -92,15 +98,21 @@ impl WeightFile {
             }
         };
         head[..found.len()].copy_from_slice(&found);
-        let mut file = if head[8] == b'{' {
+        // Any byte may stand at Caffe's place 8, the ending decides before safetensors' brace is looked for.
+        let caffe = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("caffemodel"));
+        let mut file = if caffe && !found.is_empty() {
+            caffe::read(path)?
+        } else if head[8] == b'{' {
             safetensors::read(path)?
         } else if head.starts_with(b"PK") || head[0] == 0x80 || is_tar(path) {
             pytorch::read(path)?
+        } else if head[0] == FIRST_BYTE_OF_CAFFE {
+            caffe::read(path)?
         } else {
             return Err(WeightsError::malformed(
                 path,
                 format!(
-                    "expected a .safetensors or PyTorch .pth file, found {}",
+                    "expected a .safetensors, PyTorch .pth or .caffemodel file, found {}",
                     if found.is_empty() {
                         "an empty file".to_string()
                     } else {
@@ -170,6 +182,21 @@ fn is_tar(path: &Path) -> bool {
             file.read_exact(&mut magic)
         })
         .is_ok_and(|()| &magic == b"ustar")
+}
+
+/// Puts `bytes` at `path`: a temporary file beside it reaches the disk and replaces the old file in one step.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself must survive a power cut; not every platform can open a folder, none needs more.
+    if let Ok(folder) = std::fs::File::open(folder) {
+        folder.sync_all().ok();
+    }
+    Ok(())
 }
 
 /// Converts little-endian elements to float32; `None` for kinds that hold no weights.

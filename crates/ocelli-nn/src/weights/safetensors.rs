@@ -1,14 +1,13 @@
 //! The safetensors format: reading with every check the format asks for, writing whole files or none.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use super::{Kind, METADATA_KEY, WeightFile, WeightsError, to_f32};
+use super::{Kind, METADATA_KEY, WeightFile, WeightsError, replace, to_f32};
 
 pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
     let bytes = std::fs::read(path).map_err(WeightsError::io(path))?;
@@ -68,17 +67,4 @@ pub fn write(
         .collect();
     let bytes = serialize(views, Some(metadata)).map_err(refused)?;
     replace(path, &bytes).map_err(WeightsError::io(path))
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must survive a power cut; not every platform can open a folder, none needs more.
-    if let Ok(folder) = std::fs::File::open(folder) {
-        folder.sync_all().ok();
-    }
-    Ok(())
 }

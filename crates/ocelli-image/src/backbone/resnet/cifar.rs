@@ -4,10 +4,10 @@
 //! Keys: `conv1, bn1, layerS.J.{conv1,bn1,conv2,bn2,se.fc1,se.fc2}, fc`.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Device, Tensor};
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig,
-    SqueezeExcite, Taps, global_avg_pool,
+    SqueezeExcite, Taps, global_avg_pool, option_a,
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,20 +113,6 @@ impl Block {
         };
         RELU.forward(y.add(option_a(x, self.channels_out, self.stride)))
     }
-}
-
-/// Shortcut "A": every `stride`-th pixel, and zero channels, half of them in front and half behind.
-pub fn option_a(x: Tensor<4>, channels_out: usize, stride: usize) -> Tensor<4> {
-    let [_, channels, ..] = x.dims();
-    let step = stride as isize;
-    let x = if stride > 1 { x.slice(s![.., .., ..;step, ..;step]) } else { x };
-    if channels_out == channels {
-        return x;
-    }
-    let [batch, _, height, width] = x.dims();
-    let front = (channels_out - channels) / 2;
-    let zeros = |count| Tensor::zeros([batch, count, height, width], &x.device());
-    Tensor::cat(vec![zeros(front), x.clone(), zeros(channels_out - channels - front)], 1)
 }
 
 impl BackboneConfig for Config {

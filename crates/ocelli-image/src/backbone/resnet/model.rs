@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, MaxPool2d,
-    SqueezeExcite, Taps, global_avg_pool,
+    Slot, SqueezeExcite, Taps, global_avg_pool,
 };
 
 use super::config::{Block, Config, SeConfig, SePlacement, Stem};
@@ -28,6 +28,7 @@ pub struct Net {
 
 /// One convolution, or three whose last batch norm is the network's `bn1`.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
 enum StemConv {
     Single(Conv2d),
     Deep(DeepStem),
@@ -35,10 +36,6 @@ enum StemConv {
 
 /// `conv1.0, .1, (ReLU .2), .3, .4, (ReLU .5), .6` in timm's sequential.
 type DeepStem = (Conv2d, BatchNorm, Slot, Conv2d, BatchNorm, Slot, Conv2d);
-
-/// Keeps the place of a parameterless ReLU in the numbering of a sequential.
-#[derive(Module, Debug, Default)]
-pub struct Slot {}
 
 /// A residual block of either kind.
 #[derive(Module, Debug)]

@@ -1,0 +1,164 @@
+//! What a forward pass costs: multiply-accumulates and parameters per layer, without computing anything.
+//!
+//! The network runs on burn's capture device, which records operations instead of executing them; the counts
+//! are read off the recorded shapes. Weights are replaced by recorded zeros, so nothing is copied or filled.
+
+use std::cell::LazyCell;
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor};
+use burn_capture::{CaptureBackend, TensorId};
+use burn_ir::{FloatOperationIr, ModuleOperationIr, OperationIr, TensorIr};
+use serde::Serialize;
+
+use crate::state_dict::{Path, is_buffer};
+
+thread_local! {
+    // One per thread: their number is limited, and a device serves one capture at a time.
+    static CAPTURE: LazyCell<Device> = LazyCell::new(Device::capture);
+}
+
+/// What one layer costs for one input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LayerCost {
+    /// Name of the layer, or nothing for a product of two maps (attention).
+    pub name: String,
+    /// `conv`, `linear` or `matmul`.
+    pub kind: &'static str,
+    /// Shape of the result.
+    pub output: Vec<usize>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Parameters: weight and bias.
+    pub params: u64,
+}
+
+/// The layers with products that `forward` runs on an input of zeros of shape `input`, in order.
+pub fn layers<M: Module, const I: usize, const O: usize>(
+    module: &M,
+    input: [usize; I],
+    forward: impl FnOnce(&M, Tensor<I>) -> Tensor<O>,
+) -> Vec<LayerCost> {
+    let device = CAPTURE.with(|device| (**device).clone());
+    let mut names = HashMap::new();
+    let captured = device
+        .capture_scope(|scope| {
+            let mut shadow =
+                Shadow { device: device.clone(), path: Path::default(), names: std::mem::take(&mut names) };
+            let module = module.clone().map(&mut shadow);
+            names = shadow.names;
+            let output = forward(&module, Tensor::zeros(input, &device));
+            let output = id(&output);
+            scope.complete([], [output])
+        })
+        .expect("the scope is complete: everything on the device was made inside it");
+    let mut layers = Vec::new();
+    for operation in &captured.graph.operations {
+        match product(operation) {
+            Some(Product { kind, inputs, per_output, output }) => {
+                let owned = |tensor: &&TensorIr| names.contains_key(&tensor.id);
+                let name = inputs.iter().find(|tensor| owned(tensor)).map(|tensor| names[&tensor.id].clone());
+                layers.push(LayerCost {
+                    name: name
+                        .as_deref()
+                        .and_then(|name| name.rsplit_once('.'))
+                        .map(|(layer, _)| layer.to_string())
+                        .unwrap_or_default(),
+                    kind,
+                    macs: output.shape.iter().product::<usize>() as u64 * per_output as u64,
+                    params: inputs
+                        .iter()
+                        .filter(|tensor| owned(tensor))
+                        .map(|tensor| tensor.shape.iter().product::<usize>() as u64)
+                        .sum(),
+                    output: output.shape.iter().copied().collect(),
+                });
+            }
+            // A transposed or reshaped weight is still that weight.
+            None => {
+                let (inputs, outputs): (Vec<_>, Vec<_>) =
+                    (operation.inputs().collect(), operation.outputs().collect());
+                if let ([from], [to]) = (inputs.as_slice(), outputs.as_slice())
+                    && from.shape.iter().product::<usize>() == to.shape.iter().product::<usize>()
+                    && let Some(name) = names.get(&from.id).cloned()
+                {
+                    names.insert(to.id, name);
+                }
+            }
+        }
+    }
+    layers
+}
+
+/// Multiply-accumulates of all [`layers`].
+pub fn macs<M: Module, const I: usize, const O: usize>(
+    module: &M,
+    input: [usize; I],
+    forward: impl FnOnce(&M, Tensor<I>) -> Tensor<O>,
+) -> u64 {
+    layers(module, input, forward).iter().map(|layer| layer.macs).sum()
+}
+
+struct Product<'a> {
+    kind: &'static str,
+    inputs: Vec<&'a TensorIr>,
+    /// Products summed into one element of the result.
+    per_output: usize,
+    output: &'a TensorIr,
+}
+
+fn product(operation: &OperationIr) -> Option<Product<'_>> {
+    let (kind, per_output, output) = match operation {
+        OperationIr::Module(ModuleOperationIr::Conv2d(conv)) => {
+            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+        }
+        OperationIr::Module(ModuleOperationIr::Conv1d(conv)) => {
+            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+        }
+        OperationIr::Module(ModuleOperationIr::Conv3d(conv)) => {
+            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+        }
+        OperationIr::Module(ModuleOperationIr::Linear(linear)) => {
+            ("linear", *linear.x.shape.iter().next_back()?, &linear.out)
+        }
+        OperationIr::Float(_, FloatOperationIr::Matmul(matmul)) => {
+            ("matmul", *matmul.lhs.shape.iter().next_back()?, &matmul.out)
+        }
+        _ => return None,
+    };
+    Some(Product { kind, inputs: operation.inputs().collect(), per_output, output })
+}
+
+/// Puts recorded zeros in the place of every parameter and remembers which is which.
+struct Shadow {
+    device: Device,
+    path: Path,
+    names: HashMap<TensorId, String>,
+}
+
+impl ModuleMapper for Shadow {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.name();
+        // Clones share their running statistics: what is put here would reach the original.
+        if is_buffer(&name) {
+            return param;
+        }
+        let zeros = Tensor::zeros(param.lazy_shape(), &self.device);
+        self.names.insert(id(&zeros), name);
+        Param::initialized(param.id, zeros)
+    }
+}
+
+fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
+    let primitive = tensor.clone().try_into_primitive::<CaptureBackend>();
+    primitive.expect("the tensor lives on the capture device").id()
+}
