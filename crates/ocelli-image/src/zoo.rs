@@ -39,6 +39,9 @@ pub struct Entry {
     pub mean: [f32; 3],
     /// Standard deviation per channel of inputs scaled to `[0, 1]`.
     pub std: [f32; 3],
+    /// Whether the channels enter as blue, green, red (networks with Caffe weights); `mean` and `std` then
+    /// stand in that order too.
+    pub bgr: bool,
     config: Box<dyn Fn() -> NetworkConfig + Send + Sync>,
 }
 
@@ -76,6 +79,7 @@ impl Entry {
             interpolation: "bilinear",
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
+            bgr: false,
             config: Box::new(config),
         }
     }
@@ -89,6 +93,29 @@ impl Entry {
     /// With another input size, in pixels.
     pub fn input_size(mut self, pixels: usize) -> Self {
         self.input_size = pixels;
+        self
+    }
+
+    /// With another resampling.
+    pub fn interpolation(mut self, name: &'static str) -> Self {
+        self.interpolation = name;
+        self
+    }
+
+    /// For CIFAR-10: whole 32x32 pictures and that set's mean and deviation.
+    pub fn cifar(mut self) -> Self {
+        self.input_size = 32;
+        self.crop_pct = 1.0;
+        self.mean = [0.4914, 0.4822, 0.4465];
+        self.std = [0.2470, 0.2435, 0.2616];
+        self
+    }
+
+    /// With Caffe's preprocessing: blue, green, red, and `mean` and `std` in that order for values in `[0, 1]`.
+    pub fn bgr(mut self, mean: [f32; 3], std: [f32; 3]) -> Self {
+        self.bgr = true;
+        self.mean = mean;
+        self.std = std;
         self
     }
 
@@ -143,7 +170,16 @@ fn suggest(nearest: &[&str]) -> String {
 
 /// All registered networks, by room.
 pub fn entries() -> Vec<Entry> {
-    [backbone::resnet::entries()].into_iter().flatten().collect()
+    [
+        backbone::resnet::entries(),
+        backbone::senet::entries(),
+        backbone::ghostnet::entries(),
+        backbone::mobilenetv2::entries(),
+        backbone::vgg::entries(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The entry called `name`.

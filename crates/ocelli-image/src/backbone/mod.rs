@@ -1,6 +1,10 @@
 //! The image networks, one folder each, and what they have in common.
 
+pub mod ghostnet;
+pub mod mobilenetv2;
 pub mod resnet;
+pub mod senet;
+pub mod vgg;
 
 use std::borrow::Cow;
 
@@ -32,6 +36,16 @@ pub trait Backbone {
     /// Name in the published checkpoint of the tensor that is called `ours` here.
     fn published_name<'a>(&self, ours: &'a str) -> Cow<'a, str> {
         Cow::Borrowed(ours)
+    }
+
+    /// Published name of the tensor that another known layout calls `foreign`, such as Caffe's.
+    fn adopt(&self, _foreign: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether published checkpoints hold a tensor called `published` that no forward reads.
+    fn ignored(&self, _published: &str) -> bool {
+        false
     }
 }
 
