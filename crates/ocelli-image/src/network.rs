@@ -1,11 +1,11 @@
 //! Any of the image networks as one type.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_nn::cost::{LayerCost, layers, macs};
+use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
@@ -79,6 +79,12 @@ backbones! {
     SeNet(backbone::senet::legacy),
     BnInception(backbone::senet::inception),
     MobileNet(backbone::senet::mobilenet),
+    GhostNet(backbone::ghostnet),
+    GhostResNet50(backbone::ghostnet::resnet50),
+    GhostResNetCifar(backbone::ghostnet::resnet_cifar),
+    VggCifar(backbone::ghostnet::vgg_cifar),
+    MobileNetV2(backbone::mobilenetv2),
+    Vgg(backbone::vgg),
 }
 
 impl Network {
@@ -149,9 +155,30 @@ impl Network {
         self.backbone().published_name(ours)
     }
 
-    /// Whether published checkpoints hold a tensor called `name` that no forward pass reads.
-    pub fn ignored(&self, name: &str) -> bool {
-        self.backbone().ignored(name)
+    /// Whether published checkpoints hold a tensor called `published` that no forward reads; loading passes
+    /// over it.
+    pub fn ignored(&self, published: &str) -> bool {
+        self.backbone().ignored(published)
+    }
+
+    /// Multiply-accumulates of convolutions and linear layers for one picture of
+    /// `[channels, height, width]`.
+    pub fn macs(&self, picture: [usize; 3]) -> u64 {
+        self.layer_costs(picture).iter().map(|layer| layer.macs).sum()
+    }
+
+    /// What each layer costs for one picture of `[channels, height, width]`, in the order of execution and
+    /// under published names. Nothing is computed and no weight is touched.
+    pub fn layer_costs(&self, picture: [usize; 3]) -> Vec<LayerCost> {
+        let [channels, height, width] = picture;
+        let mut layers = cost::layers(self, [1, channels, height, width], |net, x| net.forward(x));
+        for layer in &mut layers {
+            let weight = format!("{}.weight", layer.name);
+            if let Some(published) = self.published_name(&weight).strip_suffix(".weight") {
+                layer.name = published.to_string();
+            }
+        }
+        layers
     }
 
     /// Name (as published) of the classifier layer.
@@ -173,21 +200,33 @@ impl Network {
             .collect()
     }
 
-    /// Puts `tensors`, which carry published names, into the network; what does not fit is returned.
-    pub fn load_state_dict(self, mut tensors: BTreeMap<String, TensorData>) -> (Self, Mismatch) {
-        let names: BTreeMap<String, String> = specs(&self)
+    /// Puts `tensors`, which carry published names or those of another layout the network knows, into the
+    /// network; what does not fit is returned.
+    pub fn load_state_dict(self, tensors: BTreeMap<String, TensorData>) -> (Self, Mismatch) {
+        let ours: BTreeMap<String, String> = specs(&self)
             .into_iter()
             .map(|spec| (self.published_name(&spec.name).into_owned(), spec.name))
             .collect();
-        tensors = tensors
+        let tensors = self
+            .as_published(tensors)
             .into_iter()
-            .filter(|(name, _)| !self.backbone().ignored(name))
-            .map(|(name, data)| {
-                let ours = names.get(&name).or_else(|| names.get(&self.backbone().adopt(&name)?));
-                (ours.cloned().unwrap_or(name), data)
-            })
+            .map(|(name, data)| (ours.get(&name).cloned().unwrap_or(name), data))
             .collect();
         load_state_dict(self, tensors)
+    }
+
+    /// `tensors` under published names: what nothing reads is left out, names of other layouts are adopted.
+    fn as_published(&self, tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
+        let known: BTreeSet<String> = self.tensor_specs().into_iter().map(|(name, _)| name).collect();
+        let adopt = |name: String| match self.backbone().adopt(&name) {
+            Some(published) if !known.contains(&name) && known.contains(&published) => published,
+            _ => name,
+        };
+        tensors
+            .into_iter()
+            .filter(|(name, _)| !self.ignored(name))
+            .map(|(name, data)| (adopt(name), data))
+            .collect()
     }
 
     /// Loads a weight file, strict unless `lenient`.
@@ -214,6 +253,7 @@ impl Network {
         label: &str,
     ) -> Result<(Self, bool), WeightsError> {
         let head = format!("{}.", self.classifier());
+        file.tensors = self.as_published(file.tensors);
         let fits = self.tensor_specs().into_iter().filter(|(name, _)| name.starts_with(&head)).all(
             |(name, shape)| file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter())),
         );

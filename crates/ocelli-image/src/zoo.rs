@@ -40,7 +40,8 @@ pub struct Entry {
     pub mean: [f32; 3],
     /// Standard deviation per channel of inputs scaled to `[0, 1]`.
     pub std: [f32; 3],
-    /// Whether the input's channels are blue, green, red.
+    /// Whether the channels enter as blue, green, red (networks with Caffe weights); `mean` and `std` then
+    /// stand in that order too.
     pub bgr: bool,
     config: Box<dyn Fn() -> NetworkConfig + Send + Sync>,
 }
@@ -110,22 +111,27 @@ impl Entry {
         self
     }
 
-    /// `[channels, height, width]` of the input.
-    pub fn input_shape(&self) -> [usize; 3] {
-        [self.config().in_channels(), self.input_size, self.input_size]
+    /// With another resampling.
+    pub fn interpolation(mut self, name: &'static str) -> Self {
+        self.interpolation = name;
+        self
     }
 
-    /// How pictures become inputs in the published evaluation.
-    pub fn preprocess(&self) -> Preprocess {
-        Preprocess {
-            input_size: self.input_shape(),
-            interpolation: self.interpolation,
-            crop_pct: self.crop_pct,
-            mean: self.mean.to_vec(),
-            std: self.std.to_vec(),
-            bgr: self.bgr,
-            ..Default::default()
-        }
+    /// For CIFAR-10: whole 32x32 pictures and that set's mean and deviation.
+    pub fn cifar(mut self) -> Self {
+        self.input_size = 32;
+        self.crop_pct = 1.0;
+        self.mean = [0.4914, 0.4822, 0.4465];
+        self.std = [0.2470, 0.2435, 0.2616];
+        self
+    }
+
+    /// With Caffe's preprocessing: blue, green, red, and `mean` and `std` in that order for values in `[0, 1]`.
+    pub fn bgr(mut self, mean: [f32; 3], std: [f32; 3]) -> Self {
+        self.bgr = true;
+        self.mean = mean;
+        self.std = std;
+        self
     }
 
     /// The published configuration (1000 classes unless the name says otherwise).
@@ -179,7 +185,16 @@ fn suggest(nearest: &[&str]) -> String {
 
 /// All registered networks, by room.
 pub fn entries() -> Vec<Entry> {
-    [backbone::resnet::entries(), backbone::senet::entries()].into_iter().flatten().collect()
+    [
+        backbone::resnet::entries(),
+        backbone::senet::entries(),
+        backbone::ghostnet::entries(),
+        backbone::mobilenetv2::entries(),
+        backbone::vgg::entries(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The entry called `name`.

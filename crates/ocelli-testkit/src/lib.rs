@@ -7,3 +7,4 @@ pub mod case;
 pub mod compare;
 pub mod fill;
 pub mod run;
+pub mod train;

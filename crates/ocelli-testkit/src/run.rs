@@ -1,20 +1,34 @@
-//! Running a case on a module: filling it, forward, gradients, a few steps of training.
+//! Running a case on a module: filling it, checking its keys and counts, forward, gradients.
 
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use ocelli_nn::Taps;
-use ocelli_nn::state_dict::{Path, load_state_dict, specs, state_dict};
+use ocelli_nn::cost;
+use ocelli_nn::state_dict::{Path, load_state_dict, parameter_count, specs, state_dict};
 
 use crate::case::{Case, Result};
 use crate::fill;
+use crate::train::train_steps;
 
 /// What a case produced, by output name.
 pub type Outputs = BTreeMap<String, TensorData>;
 
-/// Translates a tensor's name in the module to its name in the reference.
-pub type Names<'a> = &'a dyn Fn(&str) -> String;
+/// What the reference calls a module's tensors.
+pub struct Names<'a> {
+    /// The reference's name of the tensor that is called so in the module.
+    pub published: &'a dyn Fn(&str) -> String,
+    /// Whether the reference's state dict holds the entry and its forward never reads it.
+    pub ignored: &'a dyn Fn(&str) -> bool,
+}
+
+impl Names<'static> {
+    /// The module's own names are the reference's.
+    pub fn same() -> Self {
+        Names { published: &|name| name.to_string(), ignored: &|_| false }
+    }
+}
 
 /// The device a case runs on: with autodiff unless it is a plain forward.
 pub fn device(case: &Case) -> Device {
@@ -25,13 +39,13 @@ pub fn device(case: &Case) -> Device {
 /// Fills all tensors of `module` by the rule, then applies the case's stored statistics.
 ///
 /// Fails if the module's names or shapes differ from the case's list of the reference's state dict.
-pub fn fill_module<M: Module>(case: &Case, module: M, names: Names) -> Result<M> {
+pub fn fill_module<M: Module>(case: &Case, module: M, names: &Names) -> Result<M> {
     let overrides: BTreeMap<&str, &TensorData> = case.state_overrides().collect();
     check_keys(case, &module, names)?;
     let tensors = specs(&module)
         .into_iter()
         .map(|spec| {
-            let published = names(&spec.name);
+            let published = (names.published)(&spec.name);
             let data = match overrides.get(published.as_str()) {
                 Some(data) => (*data).clone(),
                 None => TensorData::new(fill::parameter(&published, &spec.shape), spec.shape.clone()),
@@ -44,11 +58,11 @@ pub fn fill_module<M: Module>(case: &Case, module: M, names: Names) -> Result<M>
 }
 
 /// The reference's state dict, as listed beside the case, must be the module's.
-fn check_keys<M: Module>(case: &Case, module: &M, names: Names) -> Result<()> {
+fn check_keys<M: Module>(case: &Case, module: &M, names: &Names) -> Result<()> {
     let Some(list) = case.json["state_dict"].as_str() else { return Ok(()) };
     let Ok(text) = std::fs::read_to_string(case.path.with_file_name(list)) else { return Ok(()) };
     let ours: BTreeMap<String, Vec<usize>> =
-        specs(module).into_iter().map(|spec| (names(&spec.name), spec.shape)).collect();
+        specs(module).into_iter().map(|spec| ((names.published)(&spec.name), spec.shape)).collect();
     let mut theirs = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -56,7 +70,7 @@ fn check_keys<M: Module>(case: &Case, module: &M, names: Names) -> Result<()> {
         let dims = shape.split('x').filter_map(|n| n.parse().ok()).collect::<Vec<usize>>();
         theirs.insert(name.to_string(), dims);
     }
-    theirs.retain(|name, _| !name.ends_with("num_batches_tracked") && !is_unused(case, name));
+    theirs.retain(|name, _| !name.ends_with("num_batches_tracked") && !(names.ignored)(name));
     let wrong: Vec<String> = theirs
         .iter()
         .filter(|(name, shape)| ours.get(*name) != Some(shape))
@@ -75,26 +89,15 @@ fn check_keys<M: Module>(case: &Case, module: &M, names: Names) -> Result<()> {
     }
 }
 
-/// Tensors the reference's checkpoint holds and its forward never reads (released Ghost-ResNet).
-fn is_unused(case: &Case, name: &str) -> bool {
-    case.json["params_used"].is_u64()
-        && (name.ends_with(".weight1")
-            || name.ends_with(".weight2")
-            || name.split('.').count() > 3 && (name.contains(".bn1.") || name.contains(".bn2.")) && {
-                // `layerL.J.convK.bn1.*`: the norms inside a module, not the block's own.
-                let parts: Vec<&str> = name.split('.').collect();
-                parts.windows(2).any(|w| (w[0].starts_with("conv") || w[0] == "0") && w[1].starts_with("bn"))
-            })
-}
-
 /// Runs a case whose network maps one image batch to one tensor.
 pub fn run_module<M: Module, const D: usize>(
     case: &Case,
     module: M,
-    names: Names,
+    names: &Names,
     forward: impl Fn(&M, Tensor<4>, &mut Taps) -> Tensor<D>,
 ) -> Result<Outputs> {
     let module = fill_module(case, module, names)?;
+    check_counts(case, &module, &forward)?;
     match case.task.as_str() {
         "forward" => {
             let mut taps = Taps::new(case.output_names());
@@ -104,16 +107,44 @@ pub fn run_module<M: Module, const D: usize>(
             outputs.insert("output".into(), output.into_data());
             Ok(outputs)
         }
+        "train_steps" => train_steps(case, module, names, forward),
         "gradients" => gradients(case, module, names, forward),
         task => Err(format!("{}: no way to run task '{task}' on this builder", case.name)),
     }
+}
+
+/// The case's counts of parameters and multiply-accumulates (of one picture), where it states them.
+fn check_counts<M: Module, const D: usize>(
+    case: &Case,
+    module: &M,
+    forward: impl Fn(&M, Tensor<4>, &mut Taps) -> Tensor<D>,
+) -> Result<()> {
+    let stated = |key: &str| case.json[key].as_u64();
+    let differs = |what: &str, ours: u64, theirs: u64| {
+        Err(format!("{}: {ours} {what}, the case has {theirs}", case.name))
+    };
+    let ours = parameter_count(module) as u64;
+    if let Some(theirs) = stated("params_used").or(stated("params"))
+        && ours != theirs
+    {
+        return differs("parameters", ours, theirs);
+    }
+    let image = case.inputs().into_iter().next().and_then(|(_, shape)| <[usize; 4]>::try_from(shape).ok());
+    if let (Some(theirs), Some([_, channels, height, width])) = (stated("macs"), image) {
+        let shape = [1, channels, height, width];
+        let ours = cost::macs(module, shape, |module, x| forward(module, x, &mut Taps::none()));
+        if ours != theirs {
+            return differs("multiply-accumulates", ours, theirs);
+        }
+    }
+    Ok(())
 }
 
 /// `loss = sum(output · grad_output)`; gradients of the input and all parameters, and the statistics after.
 fn gradients<M: Module, const D: usize>(
     case: &Case,
     module: M,
-    names: Names,
+    names: &Names,
     forward: impl Fn(&M, Tensor<4>, &mut Taps) -> Tensor<D>,
 ) -> Result<Outputs> {
     let device = device(case);
@@ -133,14 +164,16 @@ fn gradients<M: Module, const D: usize>(
         outputs.insert("grad.input".into(), grad.into_data());
     }
     outputs.extend(
-        state_dict(&module).into_iter().map(|(name, data)| (format!("after.{}", names(&name)), data)),
+        state_dict(&module)
+            .into_iter()
+            .map(|(name, data)| (format!("after.{}", (names.published)(&name)), data)),
     );
     Ok(outputs)
 }
 
 /// `grad.NAME` of every parameter that has one.
-pub fn parameter_gradients<M: Module>(module: &M, grads: &Gradients, names: Names) -> Outputs {
-    struct Collect<'a>(Path, &'a Gradients, Names<'a>, Outputs);
+pub fn parameter_gradients<M: Module>(module: &M, grads: &Gradients, names: &Names) -> Outputs {
+    struct Collect<'a>(Path, &'a Gradients, &'a Names<'a>, Outputs);
     impl ModuleVisitor for Collect<'_> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.0.enter(name, container);
@@ -152,7 +185,7 @@ pub fn parameter_gradients<M: Module>(module: &M, grads: &Gradients, names: Name
             if param.is_require_grad()
                 && let Some(grad) = param.val().grad(self.1)
             {
-                self.3.insert(format!("grad.{}", (self.2)(&self.0.name())), grad.into_data());
+                self.3.insert(format!("grad.{}", (self.2.published)(&self.0.name())), grad.into_data());
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The image networks, one folder each, and what they have in common.
 
+pub mod ghostnet;
+pub mod mobilenetv2;
 pub mod resnet;
 pub mod senet;
+pub mod vgg;
 
 use std::borrow::Cow;
 
@@ -35,13 +38,13 @@ pub trait Backbone {
         Cow::Borrowed(ours)
     }
 
-    /// The published name of a tensor another layout calls `foreign`, if this network knows that layout.
+    /// Published name of the tensor that another known layout calls `foreign`, such as Caffe's.
     fn adopt(&self, _foreign: &str) -> Option<String> {
         None
     }
 
-    /// Whether published checkpoints hold a tensor called `name` that no forward pass reads.
-    fn ignored(&self, _name: &str) -> bool {
+    /// Whether published checkpoints hold a tensor called `published` that no forward reads.
+    fn ignored(&self, _published: &str) -> bool {
         false
     }
 }

@@ -28,9 +28,8 @@ const SHAPE_DIM: u64 = 1;
 
 pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
     let bytes = std::fs::read(path).map_err(WeightsError::io(path))?;
-    let tensors = decode(&bytes).map_err(|problem| {
-        WeightsError::malformed(path, format!("not a readable .caffemodel: {problem}"))
-    })?;
+    let tensors = decode(&bytes)
+        .map_err(|problem| WeightsError::malformed(path, format!("not a readable .caffemodel: {problem}")))?;
     Ok(WeightFile { path: path.to_path_buf(), tensors, description: None })
 }
 

@@ -1,10 +1,15 @@
 //! Builders: from a case's `config` to the outputs it asks for. One file per system.
 
+mod baselines;
+mod ghostnet;
 mod senet;
+mod senet_files;
+
+use ocelli_image::network::{Network, NetworkConfig};
 
 use crate::case::{Case, Result};
 use crate::compare::{Comparison, compare};
-use crate::run::Outputs;
+use crate::run::{Names, Outputs, device, run_module};
 
 /// Runs `case` and compares; the error says why it could not be run.
 pub fn check(case: &Case) -> Result<Vec<Comparison>> {
@@ -14,6 +19,24 @@ pub fn check(case: &Case) -> Result<Vec<Comparison>> {
 fn build_and_run(case: &Case) -> Result<Outputs> {
     match case.builder.split_once('.') {
         Some(("senet", kind)) => senet::run(case, kind),
-        _ => Err(format!("{}: no builder called '{}'", case.name, case.builder)),
+        Some(("ghostnet", kind)) => ghostnet::run(case, kind),
+        Some(("baselines", kind)) => baselines::run(case, kind),
+        _ => unknown(case),
     }
+}
+
+/// Runs a case on a registered kind of network.
+fn network(case: &Case, config: NetworkConfig) -> Result<Outputs> {
+    let network = config.init(&device(case));
+    let twin = network.clone();
+    let names = Names {
+        published: &|name| twin.published_name(name).into_owned(),
+        ignored: &|name| twin.ignored(name),
+    };
+    run_module(case, network, &names, |network: &Network, x, taps| network.forward_tapped(x, taps))
+}
+
+/// There is no such builder.
+fn unknown(case: &Case) -> Result<Outputs> {
+    Err(format!("{}: no builder called '{}'", case.name, case.builder))
 }

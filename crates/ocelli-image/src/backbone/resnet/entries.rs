@@ -1,6 +1,6 @@
 //! The registry's lines of this room.
 
-use super::{Block, Config, SeConfig, Stem};
+use super::{Block, Config, SeConfig, Stem, cifar};
 use crate::network::NetworkConfig;
 use crate::zoo::{Accuracy, Entry};
 
@@ -15,6 +15,13 @@ pub fn entries() -> Vec<Entry> {
     };
     let other = |name: &'static str, config: Config| {
         Entry::new(name, "senet", move || NetworkConfig::ResNet(config.clone()))
+    };
+    let small = |name, system, blocks, reduction: Option<usize>| {
+        Entry::new(name, system, move || {
+            let se = reduction.map(SeConfig::paper);
+            NetworkConfig::ResNetCifar(cifar::Config { se, ..cifar::Config::new(blocks) })
+        })
+        .cifar()
     };
     vec![
         plain("resnet18", Block::Basic, [2, 2, 2, 2], 69.758, 89.078),
@@ -46,5 +53,13 @@ pub fn entries() -> Vec<Entry> {
                 ..Config::new(Block::Bottleneck, [3, 8, 36, 3]).with_groups(64, 4)
             },
         ),
+        small("resnet20_cifar", "resnet", 3, None),
+        small("resnet32_cifar", "resnet", 5, None),
+        small("resnet44_cifar", "resnet", 7, None),
+        small("resnet56_cifar", "resnet", 9, None),
+        small("resnet110_cifar", "resnet", 18, None),
+        small("seresnet20_cifar", "senet", 3, Some(16)),
+        small("seresnet56_cifar", "senet", 9, Some(16)),
+        small("seresnet110_cifar", "senet", 18, Some(16)),
     ]
 }

@@ -28,6 +28,7 @@ pub struct Net {
 
 /// One convolution, or three whose last batch norm is the network's `bn1`.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
 enum StemConv {
     Single(Conv2d),
     Deep(DeepStem),

@@ -224,7 +224,8 @@ fn to_caffe(place: Place, leaf: &str, deep: bool) -> Option<String> {
     if leaf == "num_batches_tracked" {
         return None;
     }
-    let layer = |stage: usize, block: usize, inside: &str| format!("conv{}_{}_{inside}", stage + 1, block + 1);
+    let layer =
+        |stage: usize, block: usize, inside: &str| format!("conv{}_{}_{inside}", stage + 1, block + 1);
     let (conv, part) = match place {
         Place::Stem(index, part) if deep => (CAFFE_STEM[index - 1].to_string(), part),
         Place::Stem(_, part) => ("conv1/7x7_s2".to_string(), part),
