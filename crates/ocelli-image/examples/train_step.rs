@@ -37,6 +37,9 @@ fn main() {
     }
     times.sort_by(|a, b| a.0.total_cmp(&b.0));
     let m = times[times.len() / 2];
-    println!("{name} {batch}x{side}: {:.3} s/step median (forward {:.3}, backward {:.3}), fastest {:.3}", m.0, m.1, m.2, times[0].0);
+    println!(
+        "{name} {batch}x{side}: {:.3} s/step median (forward {:.3}, backward {:.3}), fastest {:.3}",
+        m.0, m.1, m.2, times[0].0
+    );
     let _ = model.num_params();
 }

@@ -71,7 +71,8 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, Description), Weig
     let file = WeightFile::read(path)?;
     let description = description(&file)?.ok_or_else(|| WeightsError::Malformed {
         path: path.to_path_buf(),
-        problem: "holds weights but no description of the network; name it with --model NAME --weights FILE".into(),
+        problem: "holds weights but no description of the network; name it with --model NAME --weights FILE"
+            .into(),
     })?;
     let name = description.name.clone();
     let (network, _) = description.config.init(device).load_weights(file, &name, false)?;

@@ -129,19 +129,6 @@ impl Network {
         parameter_count(self)
     }
 
-    /// Multiply-accumulates of convolutions and linear layers for one input `[channels, height, width]`, counted
-    /// without computing.
-    pub fn macs(&self, input: [usize; 3]) -> u64 {
-        let [channels, height, width] = input;
-        macs(self, [1, channels, height, width], Self::forward)
-    }
-
-    /// What every convolution and linear layer costs for one input `[channels, height, width]`.
-    pub fn layer_costs(&self, input: [usize; 3]) -> Vec<LayerCost> {
-        let [channels, height, width] = input;
-        layers(self, [1, channels, height, width], Self::forward)
-    }
-
     /// Names (as published) and shapes of all tensors.
     pub fn tensor_specs(&self) -> Vec<(String, Vec<usize>)> {
         specs(self)

@@ -91,20 +91,6 @@ impl Entry {
         self
     }
 
-    /// For inputs in blue, green, red order, with their `mean` and `std`, as Caffe's weights expect them.
-    pub fn bgr(mut self, mean: [f32; 3], std: [f32; 3]) -> Self {
-        (self.bgr, self.mean, self.std) = (true, mean, std);
-        self
-    }
-
-    /// For 32x32 pictures normalised by CIFAR-10's statistics.
-    pub fn cifar(mut self) -> Self {
-        self.mean = [0.4914, 0.4822, 0.4465];
-        self.std = [0.2470, 0.2435, 0.2616];
-        self.crop_pct = 1.0;
-        self.input_size(32)
-    }
-
     /// With another input size, in pixels.
     pub fn input_size(mut self, pixels: usize) -> Self {
         self.input_size = pixels;
@@ -112,8 +98,8 @@ impl Entry {
     }
 
     /// With another resampling.
-    pub fn interpolation(mut self, name: &'static str) -> Self {
-        self.interpolation = name;
+    pub fn interpolation(mut self, filter: Interpolation) -> Self {
+        self.interpolation = filter;
         self
     }
 
@@ -132,6 +118,24 @@ impl Entry {
         self.mean = mean;
         self.std = std;
         self
+    }
+
+    /// `[channels, height, width]` of the input.
+    pub fn input_shape(&self) -> [usize; 3] {
+        [self.config().in_channels(), self.input_size, self.input_size]
+    }
+
+    /// How pictures become inputs in the published evaluation.
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            input_size: self.input_shape(),
+            interpolation: self.interpolation,
+            crop_pct: self.crop_pct,
+            mean: self.mean.to_vec(),
+            std: self.std.to_vec(),
+            bgr: self.bgr,
+            ..Default::default()
+        }
     }
 
     /// The published configuration (1000 classes unless the name says otherwise).

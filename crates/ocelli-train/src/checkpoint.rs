@@ -13,8 +13,8 @@ use ocelli_nn::state_dict::{load_state_dict, state_dict};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::EpochRecord;
 use crate::TrainError;
+use crate::trainer::EpochRecord;
 
 const PROGRESS: &str = "ocelli_checkpoint";
 const OPTIMIZER: &str = "optimizer";
@@ -109,7 +109,8 @@ impl Checkpoint {
             .map_err(|error| broken(error.to_string()))?;
         views.push((OPTIMIZER.into(), state));
         let metadata = HashMap::from([(PROGRESS.to_string(), progress)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(error.to_string()))?;
+        let bytes =
+            safetensors::serialize(views, Some(metadata)).map_err(|error| broken(error.to_string()))?;
         ocelli_report::atomic::write_atomic(path, &bytes).map_err(TrainError::io(path))
     }
 
@@ -120,7 +121,8 @@ impl Checkpoint {
             problem: format!("not a checkpoint of a run: {problem}"),
         };
         let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
+        let (_, header) =
+            safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
         let progress = header
             .metadata()
             .as_ref()
@@ -130,7 +132,8 @@ impl Checkpoint {
             progress: serde_json::from_str(progress).map_err(|error| broken(error.to_string()))?,
             ..Default::default()
         };
-        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+        let file =
+            safetensors::SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
         for (name, view) in file.iter() {
             if name == OPTIMIZER {
                 checkpoint.optimizer = view.data().to_vec();

@@ -72,8 +72,11 @@ impl Optimizer for Sgd {
                 Some(velocity) => velocity.mul_scalar(momentum).add(grad.clone()),
                 None => grad.clone(),
             };
-            let direction =
-                if self.0.nesterov { grad.add(velocity.clone().mul_scalar(momentum)) } else { velocity.clone() };
+            let direction = if self.0.nesterov {
+                grad.add(velocity.clone().mul_scalar(momentum))
+            } else {
+                velocity.clone()
+            };
             return (tensor.sub(direction.mul_scalar(lr)), Some(SgdState { velocity }));
         }
         let mut weights = tensor.into_data();

@@ -34,7 +34,8 @@ impl Console {
         let terminal = std::io::stderr().is_terminal();
         let plain = style == ProgressStyle::Auto && !terminal;
         let bar = if style == ProgressStyle::Auto && terminal {
-            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
+            let bar =
+                ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
             bar.set_style(
                 indicatif::ProgressStyle::with_template("{bar:24.cyan/dim} {percent:>3}% {msg}")
                     .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar())

@@ -83,7 +83,8 @@ impl Trainer {
             return Err(TrainError::Config("the training part holds no full batch".into()));
         }
         let steps_per_epoch = batches.div_ceil(self.config.accumulate);
-        let mut run = Run::start(self, task, model, folder, fingerprint, self.config.schedule(steps_per_epoch))?;
+        let mut run =
+            Run::start(self, task, model, folder, fingerprint, self.config.schedule(steps_per_epoch))?;
         while run.progress.epoch < self.config.epochs {
             if run.epoch()? == Flow::Stop {
                 run.save()?;

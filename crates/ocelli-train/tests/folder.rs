@@ -20,5 +20,8 @@ fn a_used_folder_wants_resume_and_an_empty_one_refuses_it() {
     std::fs::write(dir.path().join("config.toml"), "").unwrap();
     let error = RunFolder::open(dir.path(), false).unwrap_err().to_string();
     assert!(error.contains("--resume"), "{error}");
-    assert!(RunFolder::open(dir.path(), true).is_ok(), "a run killed before its first checkpoint starts over");
+    assert!(
+        RunFolder::open(dir.path(), true).is_ok(),
+        "a run killed before its first checkpoint starts over"
+    );
 }

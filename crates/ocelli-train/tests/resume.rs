@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use ocelli_train::{
-    Checkpoint, OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFolder, TrainConfig, TrainError, Trainer,
+    Checkpoint, OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFolder, TrainConfig, TrainError,
+    Trainer,
 };
 
 use crate::toy::{BATCHES, Toy, ToyTask};
@@ -94,7 +95,8 @@ fn a_nan_loss_stops_and_keeps_the_last_good_checkpoint() {
     }
     let kept = final_state(dir.path());
     assert_eq!(kept.progress.epoch, 1);
-    let finite = |data: &burn::tensor::TensorData| data.as_slice::<f32>().unwrap().iter().all(|v| v.is_finite());
+    let finite =
+        |data: &burn::tensor::TensorData| data.as_slice::<f32>().unwrap().iter().all(|v| v.is_finite());
     assert!(kept.model.values().all(finite));
 }
 

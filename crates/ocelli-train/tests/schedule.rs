@@ -4,7 +4,8 @@ use ocelli_train::{ScheduleKind, TrainConfig};
 
 #[test]
 fn warm_up_rises_and_cosine_falls_to_its_minimum() {
-    let config = TrainConfig { epochs: 10, lr: 1.0, warmup_epochs: 2.0, min_lr_ratio: 0.1, ..Default::default() };
+    let config =
+        TrainConfig { epochs: 10, lr: 1.0, warmup_epochs: 2.0, min_lr_ratio: 0.1, ..Default::default() };
     let schedule = config.schedule(10);
     let rates: Vec<f64> = (0..100).map(|step| schedule.at(step)).collect();
     assert!(rates[..20].windows(2).all(|pair| pair[0] < pair[1]));

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::{
-    BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, InitScheme, Linear, LinearConfig, global_avg_pool,
-    initialize, random,
+    BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, InitScheme, Linear, LinearConfig,
+    global_avg_pool, initialize, random,
 };
 use ocelli_train::{Evaluation, Step, Task, TrainError};
 use rand_chacha::rand_core::Rng;

@@ -68,7 +68,9 @@ impl ModelRef {
                 Classifier::from_weights(name, &weights.path, lenient, device)?
             }
             (Self::Name(name), None) => {
-                bail!("'{name}' names an untrained network: give it --weights FILE (or hf://...), or name a trained model file")
+                bail!(
+                    "'{name}' names an untrained network: give it --weights FILE (or hf://...), or name a trained model file"
+                )
             }
             (Self::File(path), None) => Classifier::from_file(path, device)?,
             (Self::Hub { .. }, None) => {

@@ -49,7 +49,8 @@ impl Dataset for Cached {
         }
         let picture = self.inner.load(index)?;
         let cost = picture.data().len() as u64;
-        let fits = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
+        let fits =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
         if fits.is_ok() && self.kept[index].set(picture.clone()).is_err() {
             // Another thread was faster; its copy is the one that was paid for.
             self.left.fetch_add(cost, Ordering::Relaxed);

@@ -107,7 +107,8 @@ impl Cifar {
             for at in (0..bytes.len()).step_by(record) {
                 let label = usize::from(bytes[at + kind.label_at()]);
                 if label >= classes.len() {
-                    let expected = format!("a label below {} (the lines of {})", classes.len(), names.display());
+                    let expected =
+                        format!("a label below {} (the lines of {})", classes.len(), names.display());
                     let record = format!("{name}#{}", at / record);
                     return Err(DataError::invalid(record, expected, format!("label {label}")));
                 }

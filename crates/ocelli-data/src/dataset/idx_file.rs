@@ -44,10 +44,8 @@ pub(super) fn read(path: &Path, rank: usize) -> Result<IdxFile> {
         };
         return Err(DataError::invalid(name, expected, found));
     }
-    let dims: Vec<usize> = header[4..]
-        .chunks_exact(4)
-        .map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize)
-        .collect();
+    let dims: Vec<usize> =
+        header[4..].chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize).collect();
     let total = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).filter(|&n| n <= MAX_BYTES);
     let Some(total) = total else {
         let found = format!("the header declares {dims:?}");

@@ -42,8 +42,9 @@ fn expand(input: &Path) -> Result<Vec<PathBuf>> {
     let Some(pattern) = pattern else {
         return Err(DataError::invalid(name(), "a file, folder or pattern", "no such file or folder"));
     };
-    let matches = glob::glob(pattern)
-        .map_err(|e| DataError::invalid(name(), "a valid pattern", format!("an error at {}: {}", e.pos, e.msg)))?;
+    let matches = glob::glob(pattern).map_err(|e| {
+        DataError::invalid(name(), "a valid pattern", format!("an error at {}: {}", e.pos, e.msg))
+    })?;
     let mut found = Vec::new();
     for entry in matches {
         let path = entry.map_err(|e| {

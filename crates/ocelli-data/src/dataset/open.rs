@@ -1,9 +1,9 @@
 //! Opening a dataset for training or evaluation, whatever its layout.
 
+use super::Dataset;
 use super::detect::{DatasetFormat, Layout};
 use super::split::stratified;
 use super::view::{Relabelled, Subset};
-use super::Dataset;
 use crate::decode::DecodeLimits;
 use crate::error::{DataError, Result};
 use serde::{Deserialize, Serialize};
@@ -85,11 +85,9 @@ pub fn open_split(root: &Path, options: &SplitOptions) -> Result<DatasetPair> {
     let train = layout.open(train_root, true, options.limits)?;
     let classes = train.classes().to_vec();
     match (&layout.val, options.split) {
-        (Some(_), Some(split)) => Err(DataError::config(
-            "split",
-            format!("no split, as {name} has a val part of its own"),
-            split,
-        )),
+        (Some(_), Some(split)) => {
+            Err(DataError::config("split", format!("no split, as {name} has a val part of its own"), split))
+        }
         (Some(val_root), None) => {
             let val = layout.open(val_root, false, options.limits)?;
             let val = relabel(&val_root.display().to_string(), val, &classes)?;

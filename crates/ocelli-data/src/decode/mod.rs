@@ -39,13 +39,13 @@ pub fn decode_bytes(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<R
     let format = image::guess_format(bytes).map_err(|_| {
         DataError::invalid(name, "a picture (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM)", describe(bytes))
     })?;
-    let broken =
-        |e: image::ImageError| DataError::invalid(name, format!("a whole {} picture", label(format)), reason(&e));
+    let broken = |e: image::ImageError| {
+        DataError::invalid(name, format!("a whole {} picture", label(format)), reason(&e))
+    };
     if format == ImageFormat::Jpeg {
         jpeg::check_complete(name, bytes)?;
     }
-    let mut decoder =
-        ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(broken)?;
+    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     check_size(name, width, height, decoder.color_type(), limits)?;
     let mut inner = image::Limits::default();
@@ -109,9 +109,7 @@ fn to_rgb8(picture: DynamicImage) -> Vec<u8> {
     match picture {
         DynamicImage::ImageRgb8(p) => p.into_raw(),
         DynamicImage::ImageLuma16(p) => p.into_raw().into_iter().flat_map(|v| [high(v); 3]).collect(),
-        DynamicImage::ImageLumaA16(p) => {
-            p.into_raw().chunks_exact(2).flat_map(|v| [high(v[0]); 3]).collect()
-        }
+        DynamicImage::ImageLumaA16(p) => p.into_raw().chunks_exact(2).flat_map(|v| [high(v[0]); 3]).collect(),
         DynamicImage::ImageRgb16(p) => p.into_raw().into_iter().map(high).collect(),
         DynamicImage::ImageRgba16(p) => {
             p.into_raw().chunks_exact(4).flat_map(|v| [high(v[0]), high(v[1]), high(v[2])]).collect()

@@ -153,14 +153,17 @@ pub fn resize_window(
         return Ok(passes::gather(image, crop, &columns, &rows));
     }
     // Pillow leaves out a pass that changes nothing; so must we, for speed and for equal results.
-    let vertical =
-        (crop.height != size.1).then(|| Coefficients::new(crop.height, size.1, window.y, window.height, filter));
+    let vertical = (crop.height != size.1)
+        .then(|| Coefficients::new(crop.height, size.1, window.y, window.height, filter));
     let rows = match &vertical {
         Some(v) => v.span(),
         None => (window.y, window.y + window.height),
     };
     let mut picture = if crop.width == size.0 {
-        passes::copy(image, Rect { x: crop.x + window.x, y: crop.y + rows.0, width: window.width, height: rows.1 - rows.0 })
+        passes::copy(
+            image,
+            Rect { x: crop.x + window.x, y: crop.y + rows.0, width: window.width, height: rows.1 - rows.0 },
+        )
     } else {
         let horizontal = Coefficients::new(crop.width, size.0, window.x, window.width, filter);
         passes::horizontal(image, crop.x, crop.y + rows.0, rows.1 - rows.0, &horizontal)

@@ -1,10 +1,10 @@
 //! The evaluation transform.
 
+use super::SampleTransform;
 use super::canvas::{self, compose};
 use super::normalize::Normalize;
 use super::preprocess::{CropMode, Preprocess};
 use super::resize::{keep_ratio, shorter_side};
-use super::SampleTransform;
 use crate::error::Result;
 use crate::rgb::RgbImage;
 use crate::rng::Rng;

@@ -1,5 +1,6 @@
 //! The training transform.
 
+use super::SampleTransform;
 use super::augment::{AugmentConfig, TrainCropMode};
 use super::crop::{RandomCrop, RandomResizedCrop};
 use super::flip::{HorizontalFlip, VerticalFlip};
@@ -7,7 +8,6 @@ use super::jitter::ColorJitter;
 use super::normalize::Normalize;
 use super::preprocess::Preprocess;
 use super::resize::keep_ratio;
-use super::SampleTransform;
 use crate::error::Result;
 use crate::resize::resize;
 use crate::rgb::RgbImage;

@@ -104,8 +104,13 @@ impl Classifier {
     }
 
     /// The `top` best guesses for each picture.
-    pub fn classify(&self, pictures: &[RgbImage], top: usize) -> Result<Vec<Classification>, ClassifierError> {
-        let inputs = pictures.iter().map(|picture| self.transform.apply(picture)).collect::<Result<Vec<_>, _>>()?;
+    pub fn classify(
+        &self,
+        pictures: &[RgbImage],
+        top: usize,
+    ) -> Result<Vec<Classification>, ClassifierError> {
+        let inputs =
+            pictures.iter().map(|picture| self.transform.apply(picture)).collect::<Result<Vec<_>, _>>()?;
         Ok(self.classify_prepared(&inputs, top))
     }
 

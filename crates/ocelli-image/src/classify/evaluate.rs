@@ -91,7 +91,13 @@ fn per_class(classes: &[String], confusion: &[Vec<u64>]) -> Vec<ClassReport> {
             let support = confusion[class].iter().sum();
             let called = confusion.iter().map(|row| row[class]).sum();
             let f1 = share(2 * right, support + called);
-            ClassReport { name: name.clone(), support, recall: share(right, support), precision: share(right, called), f1 }
+            ClassReport {
+                name: name.clone(),
+                support,
+                recall: share(right, support),
+                precision: share(right, called),
+                f1,
+            }
         })
         .collect()
 }

@@ -62,7 +62,8 @@ impl Task for ClassifyTask {
         let correct = (!self.mixing).then(|| {
             let logits = logits.detach().into_data();
             let rows = logits.as_slice::<f32>().expect("logits are float32");
-            let right = rows.chunks_exact(classes).zip(&batch.labels).filter(|(row, label)| argmax(row) == **label);
+            let right =
+                rows.chunks_exact(classes).zip(&batch.labels).filter(|(row, label)| argmax(row) == **label);
             right.count() as f64
         });
         Step { loss, samples, correct }
@@ -71,8 +72,8 @@ impl Task for ClassifyTask {
     fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
         let report = evaluate(model, &self.device, &self.val, &self.description.labels, |_| {})
             .map_err(TrainError::task)?;
-        let metrics =
-            [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)].map(|(k, v)| (k.to_string(), v));
+        let metrics = [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)]
+            .map(|(k, v)| (k.to_string(), v));
         Ok(Evaluation { score: report.top1, metrics: metrics.into_iter().collect() })
     }
 

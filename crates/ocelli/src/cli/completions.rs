@@ -8,7 +8,9 @@ use clap_complete::Shell;
 
 /// Print a completion script for a shell.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  ocelli completions bash > ~/.local/share/bash-completion/completions/ocelli")]
+#[command(
+    after_help = "Example:\n  ocelli completions bash > ~/.local/share/bash-completion/completions/ocelli"
+)]
 pub struct Completions {
     /// The shell
     shell: Shell,

@@ -23,7 +23,9 @@ pub enum Models {
         format: Format,
     },
     /// Show one network: size, cost, input, published accuracy, feature maps
-    #[command(after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320")]
+    #[command(
+        after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320"
+    )]
     Show {
         /// Registered name
         name: String,
@@ -82,7 +84,11 @@ fn list(filter: &str, format: Format) -> Result<()> {
             ]
         })
         .collect();
-    line(&table(&["name", "system", "parameters", "MACs", "input", "published top-1 %"], &cells, &[2, 3, 4, 5]))
+    line(&table(
+        &["name", "system", "parameters", "MACs", "input", "published top-1 %"],
+        &cells,
+        &[2, 3, 4, 5],
+    ))
 }
 
 fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> {
@@ -108,12 +114,17 @@ fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> 
         entry.input_size, entry.crop_pct, entry.interpolation, entry.mean, entry.std
     ))?;
     match entry.accuracy {
-        Some(a) => line(&format!("  published   top-1 {:.2} %, top-5 {:.2} %  ({})", a.top1, a.top5, a.source))?,
+        Some(a) => {
+            line(&format!("  published   top-1 {:.2} %, top-5 {:.2} %  ({})", a.top1, a.top5, a.source))?
+        }
         None => line("  published   none recorded")?,
     }
     line("  feature maps")?;
     for map in features {
-        line(&format!("    {:<12} {:>5} channels  1/{} of the input", map.module, map.channels, map.reduction))?;
+        line(&format!(
+            "    {:<12} {:>5} channels  1/{} of the input",
+            map.module, map.channels, map.reduction
+        ))?;
     }
     line(&format!("  classifier  {}", network.classifier()))?;
     Ok(())

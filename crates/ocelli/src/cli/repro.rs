@@ -61,7 +61,8 @@ impl Repro {
                 };
                 std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
                 let shown = data.as_ref().map_or(String::new(), |data| {
-                    let name = data.file_name().map_or(data.display().to_string(), |n| n.display().to_string());
+                    let name =
+                        data.file_name().map_or(data.display().to_string(), |n| n.display().to_string());
                     format!(" --data {name}")
                 });
                 let data = match data {
@@ -73,7 +74,8 @@ impl Repro {
                     }
                 };
                 let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
-                let options = RunOptions { data, seeds, epochs, side: img_size, style, device: global.device()? };
+                let options =
+                    RunOptions { data, seeds, epochs, side: img_size, style, device: global.device()? };
                 eprintln!("claim: {}\n", experiment.claim);
                 let results = run(&experiment, &options, |text| {
                     if !global.quiet {

@@ -8,15 +8,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use ocelli_data::{
-    AugmentConfig, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
-    open_split,
+    AugmentConfig, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions,
+    TrainTransform, open_split,
 };
 use ocelli_image::NetworkConfig;
 use ocelli_image::classify::ClassifyTask;
 use ocelli_image::model_file::{Description, FORMAT_VERSION};
-use ocelli_train::{
-    OptimizerConfig, Outcome, ProgressStyle, RunFolder, SavedProgress, TrainConfig, Trainer,
-};
+use ocelli_train::{OptimizerConfig, Outcome, ProgressStyle, RunFolder, SavedProgress, TrainConfig, Trainer};
 
 use super::{Arm, ArmResults, Experiment, Results};
 
@@ -110,14 +108,10 @@ fn train(
 ) -> Result<SavedProgress> {
     let mut network: NetworkConfig = arm.network.clone();
     network.set_num_classes(data.classes.len());
-    let loading = LoaderConfig {
-        batch_size: BATCH,
-        seed,
-        workers: 1,
-        cache_bytes: 1 << 30,
-        ..LoaderConfig::train()
-    };
-    let judging = LoaderConfig { batch_size: 2 * BATCH, cache_bytes: 1 << 30, workers: 1, ..LoaderConfig::eval() };
+    let loading =
+        LoaderConfig { batch_size: BATCH, seed, workers: 1, cache_bytes: 1 << 30, ..LoaderConfig::train() };
+    let judging =
+        LoaderConfig { batch_size: 2 * BATCH, cache_bytes: 1 << 30, workers: 1, ..LoaderConfig::eval() };
     let augment = TrainTransform::new(preprocess, &AugmentConfig::small())?;
     let task = ClassifyTask {
         train: Loader::new(data.train.clone(), loading, Arc::new(augment))?,
@@ -152,6 +146,7 @@ fn train(
 }
 
 fn data_name(path: &Path, data: &DatasetPair) -> String {
-    let folder = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
+    let folder =
+        path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
     format!("{folder} ({})", data.format)
 }

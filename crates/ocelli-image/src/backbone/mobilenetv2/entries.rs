@@ -3,6 +3,7 @@
 use super::Config;
 use crate::network::NetworkConfig;
 use crate::zoo::{Accuracy, Entry};
+use ocelli_data::Interpolation;
 
 /// timm's table of results, 224 px.
 const TIMM: &str = "timm results-imagenet.csv";
@@ -11,11 +12,11 @@ const TIMM: &str = "timm results-imagenet.csv";
 pub fn entries() -> Vec<Entry> {
     let width = |name, width| {
         Entry::new(name, "mobilenetv2", move || NetworkConfig::MobileNetV2(Config::new(width)))
-            .interpolation("bicubic")
+            .interpolation(Interpolation::Bicubic)
     };
     let deeper = |name, width, depth| {
         Entry::new(name, "mobilenetv2", move || NetworkConfig::MobileNetV2(Config::deeper(width, depth)))
-            .interpolation("bicubic")
+            .interpolation(Interpolation::Bicubic)
     };
     let timm = |top1, top5| Accuracy::new(top1, top5, TIMM);
     vec![

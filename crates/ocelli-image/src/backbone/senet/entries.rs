@@ -4,6 +4,7 @@ use super::weights::CAFFE_INPUT;
 use super::{inception, legacy, mobilenet};
 use crate::network::NetworkConfig;
 use crate::zoo::{Accuracy, Entry};
+use ocelli_data::Interpolation;
 
 /// The authors' table of released models, single crop 224.
 const RELEASED: &str = "authors' release (hujie-frank/SENet), Caffe weights";
@@ -34,14 +35,14 @@ pub fn entries() -> Vec<Entry> {
     vec![
         legacy("legacy_seresnet18", Basic, [2, 2, 2, 2])
             .accuracy(timm(71.766, 90.332))
-            .interpolation("bicubic"),
+            .interpolation(Interpolation::Bicubic),
         legacy("legacy_seresnet34", Basic, [3, 4, 6, 3]).accuracy(timm(74.808, 92.126)),
         legacy("legacy_seresnet50", ResNet, [3, 4, 6, 3]).accuracy(released(77.63, 93.64)),
         legacy("legacy_seresnet101", ResNet, [3, 4, 23, 3]).accuracy(released(78.25, 94.28)),
         legacy("legacy_seresnet152", ResNet, [3, 8, 36, 3]).accuracy(released(78.66, 94.46)),
         legacy("legacy_seresnext26_32x4d", ResNeXt, [2, 2, 2, 2])
             .accuracy(timm(77.108, 93.314))
-            .interpolation("bicubic"),
+            .interpolation(Interpolation::Bicubic),
         legacy("legacy_seresnext50_32x4d", ResNeXt, [3, 4, 6, 3]).accuracy(released(79.03, 94.46)),
         legacy("legacy_seresnext101_32x4d", ResNeXt, [3, 4, 23, 3]).accuracy(released(80.19, 95.04)),
         legacy("legacy_senet154", SeNet154, [3, 8, 36, 3]).accuracy(released(81.32, 95.53)),

@@ -112,7 +112,9 @@ fn print(report: &EvaluationReport) -> Result<()> {
         let rows: Vec<Vec<String>> = names
             .iter()
             .zip(&report.confusion)
-            .map(|(name, row)| std::iter::once(name.to_string()).chain(row.iter().map(u64::to_string)).collect())
+            .map(|(name, row)| {
+                std::iter::once(name.to_string()).chain(row.iter().map(u64::to_string)).collect()
+            })
             .collect();
         line(&table(&header, &rows, &(1..=n).collect::<Vec<_>>()))?;
     }

@@ -95,7 +95,8 @@ impl Predict {
             bail!("none of the {skipped} pictures could be read");
         }
         if !global.quiet {
-            let memory = peak_memory().map_or(String::new(), |bytes| format!(", peak memory {} MiB", bytes >> 20));
+            let memory =
+                peak_memory().map_or(String::new(), |bytes| format!(", peak memory {} MiB", bytes >> 20));
             eprintln!(
                 "{} picture{} in {:.3} s (model {:.3}, decode {:.3}, network {:.3}){memory}{}",
                 names.len() - skipped,
@@ -117,7 +118,9 @@ impl Predict {
             if image == "-" {
                 names.push("-".to_string());
             } else {
-                names.extend(list_images(std::slice::from_ref(image))?.into_iter().map(|p| p.display().to_string()));
+                names.extend(
+                    list_images(std::slice::from_ref(image))?.into_iter().map(|p| p.display().to_string()),
+                );
             }
         }
         if names.iter().filter(|name| *name == "-").count() > 1 {

@@ -79,9 +79,13 @@ fn row(record: &EpochRecord) -> EpochRow {
 }
 
 fn notes(evaluation: &EvaluationReport) -> Vec<String> {
-    let mut notes = vec!["Accuracies are of the best epoch's model, chosen by the same held-out part.".to_string()];
+    let mut notes =
+        vec!["Accuracies are of the best epoch's model, chosen by the same held-out part.".to_string()];
     if !evaluation.skipped.is_empty() {
-        notes.push(format!("{} held-out pictures could not be read and were left out.", evaluation.skipped.len()));
+        notes.push(format!(
+            "{} held-out pictures could not be read and were left out.",
+            evaluation.skipped.len()
+        ));
     }
     notes
 }
@@ -102,7 +106,8 @@ fn samples(task: &ClassifyTask, classifier: &Classifier) -> Result<Vec<Sample>> 
     let wrong_shown = wrong.len().min(SAMPLES / 2);
     let right_shown = (SAMPLES - wrong_shown).min(right.len());
     let every = (right.len() / right_shown.max(1)).max(1);
-    let chosen = wrong.into_iter().take(wrong_shown).chain(right.into_iter().step_by(every).take(right_shown));
+    let chosen =
+        wrong.into_iter().take(wrong_shown).chain(right.into_iter().step_by(every).take(right_shown));
     chosen
         .map(|(index, picture, guesses)| {
             let scale = THUMBNAIL as f64 / picture.width().max(picture.height()) as f64;
@@ -114,7 +119,11 @@ fn samples(task: &ClassifyTask, classifier: &Classifier) -> Result<Vec<Sample>> 
                 Interpolation::Bilinear,
             )?;
             Ok(Sample {
-                png: ocelli_report::png::encode_rgb(small.width() as u32, small.height() as u32, small.data())?,
+                png: ocelli_report::png::encode_rgb(
+                    small.width() as u32,
+                    small.height() as u32,
+                    small.data(),
+                )?,
                 truth: Some(classifier.labels[dataset.label(index)].clone()),
                 predictions: guesses.into_iter().map(|guess| (guess.label, guess.probability)).collect(),
             })

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use ocelli_data::transform::TrainCropMode;
 use ocelli_data::{
-    BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform, open_split,
+    BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
+    open_split,
 };
 use ocelli_image::classify::{ClassifyTask, EvaluationReport};
 use ocelli_image::model_file::{self, Description, FORMAT_VERSION};
@@ -214,10 +215,9 @@ impl AugmentArgs {
         }
         fn pair(name: &str, values: &Option<Vec<f64>>, target: &mut [f64; 2]) -> Result<()> {
             if let Some(values) = values {
-                *target = values
-                    .as_slice()
-                    .try_into()
-                    .map_err(|_| anyhow::anyhow!("--{name}: expected two numbers MIN,MAX, found {values:?}"))?;
+                *target = values.as_slice().try_into().map_err(|_| {
+                    anyhow::anyhow!("--{name}: expected two numbers MIN,MAX, found {values:?}")
+                })?;
             }
             Ok(())
         }
@@ -348,12 +348,20 @@ fn next_folder(model: &str) -> PathBuf {
 }
 
 /// Trains by `config` into `output`; nothing if it was interrupted.
-pub fn start(mut config: RunConfig, output: &Path, resume: bool, global: &Global) -> Result<Option<Finished>> {
+pub fn start(
+    mut config: RunConfig,
+    output: &Path,
+    resume: bool,
+    global: &Global,
+) -> Result<Option<Finished>> {
     network_of_weights(&mut config)?;
     config.check()?;
     let network_config = network_config(&config)?;
     let device = global.device()?;
-    let data = open_split(&config.data, &SplitOptions { split: config.split, seed: config.train.seed, ..Default::default() })?;
+    let data = open_split(
+        &config.data,
+        &SplitOptions { split: config.split, seed: config.train.seed, ..Default::default() },
+    )?;
     let prepared = prepare(&config, network_config, data, &device)?;
     let fingerprint = config.fingerprint(prepared.pictures)?;
 
@@ -395,8 +403,9 @@ fn network_of_weights(config: &mut RunConfig) -> Result<()> {
     }
     let Some(reference) = &config.weights else { return Ok(()) };
     let path = local_weights(reference)?;
-    let description = model_file::description(&WeightFile::read(&path)?)?
-        .with_context(|| format!("{}: does not say which network it is for; name it with --model", path.display()))?;
+    let description = model_file::description(&WeightFile::read(&path)?)?.with_context(|| {
+        format!("{}: does not say which network it is for; name it with --model", path.display())
+    })?;
     config.img_size = config.img_size.or(Some(description.preprocess.input_size[1]));
     config.model = description.name;
     config.network = Some(description.config);
@@ -473,7 +482,11 @@ fn prepare(
         ]),
     };
     let task = ClassifyTask {
-        train: Loader::new(data.train, train_config, Arc::new(TrainTransform::new(&preprocess, &config.augment)?))?,
+        train: Loader::new(
+            data.train,
+            train_config,
+            Arc::new(TrainTransform::new(&preprocess, &config.augment)?),
+        )?,
         val: Loader::new(data.val, val_config, Arc::new(EvalTransform::new(&preprocess)?))?,
         device: device.clone(),
         description,
