@@ -1,0 +1,7 @@
+//! The program run as a person runs it: good input, bad input, interruption, resuming.
+
+mod bad_input;
+mod common;
+mod models;
+mod train;
+mod use_model;
