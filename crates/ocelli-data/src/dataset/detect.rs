@@ -74,8 +74,14 @@ impl Layout {
         if train || val {
             return Ok(here(DatasetFormat::Idx, train, val));
         }
-        let train = Some(root.join("train")).filter(|p| p.is_dir());
         let val = VAL.iter().map(|name| root.join(name)).find(|p| p.is_dir());
+        let mut train = Some(root.join("train")).filter(|p| p.is_dir());
+        // Pictures of trains: a class of that name holds pictures, a part holds folders.
+        if let (Some(path), None) = (&train, &val)
+            && files::subfolders(path)?.is_empty()
+        {
+            train = None;
+        }
         let format = DatasetFormat::ImageFolder;
         // A lone folder called `test` may well be a class; only beside `train` it is a part.
         Ok(match (train, val) {

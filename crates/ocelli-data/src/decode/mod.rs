@@ -15,6 +15,7 @@ use crate::rgb::RgbImage;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use std::io::{Cursor, Read};
+use std::panic::catch_unwind;
 use std::path::Path;
 
 /// Reads and decodes one picture.
@@ -36,15 +37,22 @@ pub fn decode_bytes(name: &str, bytes: &[u8], limits: &DecodeLimits) -> Result<R
     if bytes.is_empty() {
         return Err(DataError::invalid(name, "a picture", "an empty file"));
     }
-    let format = image::guess_format(bytes).map_err(|_| {
-        DataError::invalid(name, "a picture (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM)", describe(bytes))
-    })?;
-    let broken = |e: image::ImageError| {
-        DataError::invalid(name, format!("a whole {} picture", label(format)), reason(&e))
-    };
+    let known = "a picture (JPEG, PNG, WebP, GIF, BMP, TIFF or PNM)";
+    let format = image::guess_format(bytes).map_err(|_| DataError::invalid(name, known, describe(bytes)))?;
+    if !format.reading_enabled() {
+        return Err(DataError::invalid(name, known, format!("{format:?} data")));
+    }
     if format == ImageFormat::Jpeg {
         jpeg::check_complete(name, bytes)?;
     }
+    // A decoder that panics on a damaged file is not ours to fix; the caller still gets an error.
+    catch_unwind(|| decode(name, bytes, format, limits)).unwrap_or_else(|_| {
+        Err(DataError::invalid(name, whole(format), "damage that the decoder could not cope with"))
+    })
+}
+
+fn decode(name: &str, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Result<RgbImage> {
+    let broken = |e: image::ImageError| DataError::invalid(name, whole(format), reason(&e));
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(broken)?;
     let (width, height) = decoder.dimensions();
     check_size(name, width, height, decoder.color_type(), limits)?;
@@ -116,6 +124,10 @@ fn to_rgb8(picture: DynamicImage) -> Vec<u8> {
         }
         other => other.into_rgb8().into_raw(),
     }
+}
+
+fn whole(format: ImageFormat) -> String {
+    format!("a whole {} picture", label(format))
 }
 
 fn label(format: ImageFormat) -> &'static str {

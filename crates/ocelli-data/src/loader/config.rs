@@ -1,46 +1,46 @@
 //! How batches are made.
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{DataError, Result};
 use crate::transform::MixConfig;
+use serde::{Deserialize, Serialize};
 
 /// What happens when a picture cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BadImages {
-    /// The first one ends the epoch with an error that names it.
+    /// The epoch stops with an error that names it.
     #[default]
     Error,
-    /// They are named, counted and left out; their batch is smaller.
+    /// It is left out of its batch, which becomes smaller, and named in [`Batch::skipped`](super::Batch).
     Skip,
 }
 
-/// How batches are made. Only `workers`, `prefetch` and `cache_bytes` do not change what is in them.
+/// Settings of a [`Loader`](super::Loader).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LoaderConfig {
     /// Samples per batch.
     pub batch_size: usize,
-    /// Threads that decode and transform.
+    /// Threads that decode and augment; 0 does it in the caller's. Changes no batch.
     pub workers: usize,
-    /// Batches made ahead at most; 0 for two per worker.
-    pub prefetch: usize,
-    /// Another order every epoch.
+    /// A new order each epoch.
     pub shuffle: bool,
-    /// Leave out the last batch if it is not full.
+    /// Leave out the last batch when it is not full.
     pub drop_last: bool,
-    /// Seed of order, augmentation and mixing.
+    /// The one source of all randomness.
     pub seed: u64,
-    /// What happens when a picture cannot be read.
+    /// Batches that are prepared ahead, at least 1.
+    pub prefetch: usize,
+    /// Unreadable pictures.
     pub bad_images: BadImages,
+    /// Bytes of decoded pictures to keep between epochs; 0 keeps none.
+    pub cache_bytes: u64,
     /// Mixup, CutMix and label smoothing.
-    pub mix: MixConfig,
-    /// Memory for decoded pictures, in bytes; 0 for none.
-    pub cache_bytes: usize,
+    pub mix: Option<MixConfig>,
 }
 
 impl Default for LoaderConfig {
+    /// That of [`eval`](Self::eval).
     fn default() -> Self {
         Self::eval()
     }
@@ -52,35 +52,33 @@ impl LoaderConfig {
         Self { shuffle: true, drop_last: true, ..Self::eval() }
     }
 
-    /// For evaluation: every picture once, in order.
+    /// For evaluation and prediction: in order, every sample once.
     pub fn eval() -> Self {
         Self {
-            batch_size: 32,
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            prefetch: 0,
+            batch_size: 64,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             shuffle: false,
             drop_last: false,
             seed: 0,
+            prefetch: 2,
             bad_images: BadImages::Error,
-            mix: MixConfig::default(),
             cache_bytes: 0,
+            mix: None,
         }
     }
 
     /// # Errors
     /// [`DataError::Config`] naming the field that makes no sense.
     pub fn validate(&self) -> Result<()> {
-        for (field, value, most) in
-            [("batch_size", self.batch_size, 1 << 20), ("workers", self.workers, 1024)]
-        {
-            if !(1..=most).contains(&value) {
-                return Err(DataError::config(field, format!("1 to {most}"), value));
-            }
+        if self.batch_size == 0 {
+            return Err(DataError::config("batch_size", "at least 1", 0));
         }
-        self.mix.validate()
-    }
-
-    pub(super) fn ahead(&self) -> usize {
-        if self.prefetch == 0 { 2 * self.workers } else { self.prefetch }
+        if self.workers > 1024 {
+            return Err(DataError::config("workers", "at most 1024", self.workers));
+        }
+        if self.prefetch == 0 {
+            return Err(DataError::config("prefetch", "at least 1", 0));
+        }
+        self.mix.map_or(Ok(()), |mix| mix.validate())
     }
 }

@@ -1,100 +1,82 @@
-//! Batches, made ahead by several threads, the same ones for any number of them.
+//! Datasets to batches, ahead of the consumer and always the same.
+//!
+//! The order of an epoch depends on `(seed, epoch)`, a sample's augmentation on `(seed, epoch, index)`, a
+//! batch's mixing on `(seed, epoch, batch)`, and on nothing else (see [`crate::rng`]). So the batches are
+//! bit for bit the same for any number of workers, and an epoch that is entered at batch `n` goes on
+//! exactly as if it had been read from its beginning.
 
-mod assemble;
+mod batch;
 mod config;
 mod epoch;
+mod plan;
+mod pool;
 
-use std::sync::Arc;
-
+pub use batch::{Batch, Skipped};
 pub use config::{BadImages, LoaderConfig};
 pub use epoch::Epoch;
 
 use crate::dataset::{Cached, Dataset};
 use crate::error::{DataError, Result};
-use crate::rng::{Purpose, Rng};
 use crate::transform::SampleTransform;
+use plan::Plan;
+use std::sync::Arc;
 
-/// One batch.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// Row-major `[batch, channels, height, width]`.
-    pub pixels: Vec<f32>,
-    /// Batch, channels, height, width.
-    pub shape: [usize; 4],
-    /// Class of each sample.
-    pub labels: Vec<usize>,
-    /// Row-major `[batch, classes]`, where mixing or label smoothing is on.
-    pub targets: Option<Vec<f32>>,
-    /// Number in the dataset of each sample.
-    pub indices: Vec<usize>,
-    /// Pictures of this batch that could not be read, under [`BadImages::Skip`]: name and reason.
-    pub skipped: Vec<(String, String)>,
-}
-
-/// A picture left out: its name and why.
-pub type Skipped = (String, String);
-
-/// A dataset, a transform and the threads between them.
+/// Makes batches of a dataset.
 pub struct Loader {
-    data: Arc<dyn Dataset>,
+    dataset: Arc<dyn Dataset>,
     transform: Arc<dyn SampleTransform>,
     config: LoaderConfig,
 }
 
-impl std::fmt::Debug for Loader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loader").field("pictures", &self.data.len()).field("config", &self.config).finish()
-    }
-}
-
 impl Loader {
-    /// Batches of `data` by `transform`.
-    ///
     /// # Errors
-    /// [`DataError::Config`] for settings that make no sense, [`DataError::Invalid`] for an empty dataset.
+    /// [`DataError::Config`] when a setting makes no sense or no batch would come out.
     pub fn new(
-        data: Arc<dyn Dataset>,
+        dataset: Arc<dyn Dataset>,
         config: LoaderConfig,
         transform: Arc<dyn SampleTransform>,
     ) -> Result<Self> {
         config.validate()?;
-        if data.is_empty() {
-            return Err(DataError::invalid("dataset", "at least one picture", "none"));
+        if plan::batch_count(dataset.len(), &config) == 0 {
+            let expected = if dataset.is_empty() { "pictures" } else { "as many pictures as one batch" };
+            let found = format!("{} pictures, batch size {}", dataset.len(), config.batch_size);
+            return Err(DataError::config("dataset", expected, found));
         }
-        let data: Arc<dyn Dataset> = match config.cache_bytes {
-            0 => data,
-            budget => Arc::new(Cached::new(data, budget as u64)),
+        let dataset = match config.cache_bytes {
+            0 => dataset,
+            budget => Arc::new(Cached::new(dataset, budget)) as Arc<dyn Dataset>,
         };
-        Ok(Self { data, transform, config })
+        Ok(Self { dataset, transform, config })
     }
 
-    /// The pictures.
-    pub fn dataset(&self) -> &dyn Dataset {
-        self.data.as_ref()
+    /// What is loaded.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
     }
 
-    /// Batches per epoch.
-    pub fn batches_per_epoch(&self) -> usize {
-        let (pictures, size) = (self.data.len(), self.config.batch_size);
-        if self.config.drop_last { pictures / size } else { pictures.div_ceil(size) }
+    /// The settings.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
     }
 
-    /// The batches of `epoch` from batch `start` on. What came before `start` is not even decoded.
+    /// Batches in an epoch.
+    pub fn batches(&self) -> usize {
+        plan::batch_count(self.dataset.len(), &self.config)
+    }
+
+    /// Samples in an epoch: fewer than the dataset has when the last batch is dropped.
+    pub fn samples(&self) -> usize {
+        self.dataset.len().min(self.batches() * self.config.batch_size)
+    }
+
+    /// The batches of `epoch` from `start_batch` on; what is before is neither decoded nor augmented.
+    ///
+    /// Threads start at once and end when the iterator is dropped.
     ///
     /// # Errors
-    /// The system's, if no thread can be started.
-    pub fn epoch(&self, epoch: u64, start: usize) -> Result<Epoch> {
-        let mut order: Vec<usize> = (0..self.data.len()).collect();
-        if self.config.shuffle {
-            Rng::keyed(self.config.seed, epoch, 0, Purpose::Shuffle).shuffle(&mut order);
-        }
-        let job = assemble::Job {
-            data: self.data.clone(),
-            transform: self.transform.clone(),
-            config: self.config.clone(),
-            order,
-            epoch,
-        };
-        Epoch::start(job, start, self.batches_per_epoch())
+    /// [`DataError::Io`] when the system gives no threads.
+    pub fn epoch(&self, epoch: u64, start_batch: usize) -> Result<Epoch> {
+        let (dataset, transform) = (self.dataset.clone(), self.transform.clone());
+        Epoch::new(Plan::new(dataset, transform, self.config.clone(), epoch), start_batch)
     }
 }

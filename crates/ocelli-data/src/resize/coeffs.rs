@@ -106,7 +106,10 @@ fn weight(filter: Interpolation, x: f64) -> f64 {
         Interpolation::Bilinear => (1.0 - distance).max(0.0),
         Interpolation::Hamming if distance == 0.0 => 1.0,
         Interpolation::Hamming if distance >= 1.0 => 0.0,
-        Interpolation::Hamming => sinc(distance) * (0.54 + 0.46 * libm::cos(distance * PI)),
+        // Pillow writes these two as single precision.
+        Interpolation::Hamming => {
+            sinc(distance) * (f64::from(0.54f32) + f64::from(0.46f32) * libm::cos(distance * PI))
+        }
         Interpolation::Bicubic if distance < 1.0 => (1.5 * distance - 2.5) * distance * distance + 1.0,
         Interpolation::Bicubic if distance < 2.0 => {
             -0.5 * (((distance - 5.0) * distance + 8.0) * distance - 4.0)

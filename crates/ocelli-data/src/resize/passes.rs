@@ -11,19 +11,19 @@ fn sample(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// Resizes `count` rows from row `top` along x; the coefficients count from column `left`.
+/// Resizes the rows of `read` along x; the coefficients' source position `offset` is its left edge.
 pub(super) fn horizontal(
     image: &RgbImage,
-    left: usize,
-    top: usize,
-    count: usize,
+    read: Rect,
+    offset: usize,
     coefficients: &Coefficients,
 ) -> RgbImage {
     let width = coefficients.len();
-    let mut data = vec![0; width * count * 3];
+    let mut data = vec![0; width * read.height * 3];
     for (y, out) in data.chunks_exact_mut(width * 3).enumerate() {
-        let row = &image.row(top + y)[left * 3..];
+        let row = &image.row(read.y + y)[read.x * 3..];
         for (pixel, (from, weights)) in out.chunks_exact_mut(3).zip(coefficients.iter()) {
+            let from = from - offset;
             let (mut r, mut g, mut b) = (HALF, HALF, HALF);
             for (source, &w) in row[from * 3..(from + weights.len()) * 3].chunks_exact(3).zip(weights) {
                 r += i32::from(source[0]) * w;
@@ -35,18 +35,19 @@ pub(super) fn horizontal(
             pixel[2] = sample(b);
         }
     }
-    RgbImage::new(width, count, data)
+    RgbImage::new(width, read.height, data)
 }
 
-/// Resizes along y; `image` begins at source row `offset`.
-pub(super) fn vertical(image: &RgbImage, offset: usize, coefficients: &Coefficients) -> RgbImage {
-    let stride = image.width() * 3;
+/// Resizes the columns of `read` along y; the coefficients' source position `offset` is its upper edge.
+pub(super) fn vertical(image: &RgbImage, read: Rect, offset: usize, coefficients: &Coefficients) -> RgbImage {
+    let stride = read.width * 3;
     let mut data = vec![0; stride * coefficients.len()];
     let mut sums = vec![0i32; stride];
     for (out, (from, weights)) in data.chunks_exact_mut(stride).zip(coefficients.iter()) {
         sums.fill(HALF);
         for (y, &w) in weights.iter().enumerate() {
-            for (sum, &source) in sums.iter_mut().zip(image.row(from - offset + y)) {
+            let row = &image.row(read.y + from - offset + y)[read.x * 3..];
+            for (sum, &source) in sums.iter_mut().zip(row) {
                 *sum += i32::from(source) * w;
             }
         }
@@ -54,7 +55,7 @@ pub(super) fn vertical(image: &RgbImage, offset: usize, coefficients: &Coefficie
             *value = sample(sum);
         }
     }
-    RgbImage::new(image.width(), coefficients.len(), data)
+    RgbImage::new(read.width, coefficients.len(), data)
 }
 
 /// The pixels at `columns` x `rows`, counted from the corner of `crop`.

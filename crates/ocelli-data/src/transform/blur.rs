@@ -32,8 +32,8 @@ fn box_radius(sigma: f32) -> f32 {
 fn blur_rows(image: &mut RgbImage, radius: f32) {
     let width = image.width();
     let whole = radius as usize;
-    let unit = f64::from(1u32 << 24);
-    let full = (unit / (f64::from(radius) * 2.0 + 1.0)) as u32;
+    // In single precision, as Pillow.
+    let full = ((1u32 << 24) as f32 / (radius * 2.0 + 1.0)) as u32;
     let edge = ((1 << 24) - (whole as u32 * 2 + 1) * full) / 2;
     let mut source = vec![0u8; width * 3];
     for row in image.data_mut().chunks_exact_mut(width * 3) {

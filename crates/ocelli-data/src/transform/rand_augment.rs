@@ -152,15 +152,21 @@ impl RandAugment {
         rng: &mut Rng,
     ) -> RgbImage {
         let mut picture = image;
-        for kind in self.draw(rng) {
-            if self.prob < 1.0 && rng.unit() > self.prob {
-                continue;
-            }
-            let op = self.op(kind, rng);
-            let filter = interpolation.pick(rng);
-            picture = op.apply(&picture, filter, fill);
+        for op in self.ops(rng) {
+            picture = op.apply(&picture, interpolation.pick(rng), fill);
         }
         picture
+    }
+
+    /// The operations for one picture, with their arguments; those their probability spared are left out.
+    pub fn ops(&self, rng: &mut Rng) -> Vec<Op> {
+        let mut ops = Vec::with_capacity(self.layers);
+        for kind in self.draw(rng) {
+            if self.prob >= 1.0 || rng.unit() <= self.prob {
+                ops.push(self.op(kind, rng));
+            }
+        }
+        ops
     }
 
     /// Whether the set is one of the 3-Augment ones, with which timm keeps the colour jitter.

@@ -54,7 +54,7 @@ pub fn evaluate(
     let (mut top5, mut loss) = (0u64, 0f64);
     for batch in loader.epoch(0, 0)? {
         let batch = batch?;
-        report.skipped.extend(batch.skipped);
+        report.skipped.extend(batch.skipped.into_iter().map(|bad| (bad.name, bad.error)));
         if batch.labels.is_empty() {
             continue;
         }

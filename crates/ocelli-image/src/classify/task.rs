@@ -38,7 +38,7 @@ impl Task for ClassifyTask {
     type Batch = Batch;
 
     fn batches_per_epoch(&self) -> usize {
-        self.train.batches_per_epoch()
+        self.train.batches()
     }
 
     fn batches<'a>(

@@ -450,15 +450,15 @@ fn prepare(
         workers,
         seed: config.train.seed,
         bad_images,
-        mix: config.mix,
-        cache_bytes: config.cache_mib << 20,
+        mix: Some(config.mix),
+        cache_bytes: (config.cache_mib as u64) << 20,
         ..LoaderConfig::train()
     };
     let val_config = LoaderConfig {
         batch_size: config.batch_size,
         workers,
         bad_images,
-        cache_bytes: config.cache_mib << 18,
+        cache_bytes: (config.cache_mib as u64) << 18,
         ..LoaderConfig::eval()
     };
     let (pictures, held_out) = (data.train.len(), data.val.len());
