@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
-use ocelli_image::backbone::resnet::cifar;
+use ocelli_image::backbone::{resnet::cifar, vgg};
 use ocelli_image::network::{Network, NetworkConfig};
 use ocelli_image::zoo::{Options, create};
 use ocelli_nn::weights::{WeightFile, write};
@@ -50,6 +50,30 @@ fn published_layouts_load_unchanged() {
             assert_eq!(data, tensors[&name], "{name}");
         }
     }
+}
+
+#[test]
+fn timm_writes_the_fully_connected_layers_of_vgg_as_convolutions() {
+    let config = vgg::Config { stages: vec![vec![2]; 5], num_classes: 3, ..vgg::Config::new(None) };
+    let network = NetworkConfig::Vgg(config).init(&Device::flex());
+    let expected = filled(network.tensor_specs());
+    let timm = expected
+        .iter()
+        .map(|(name, data)| {
+            let values = data.try_to_vec::<f32>().unwrap();
+            let data = match name.as_str() {
+                "classifier.0.weight" => TensorData::new(values, [4096, 2, 7, 7]),
+                "classifier.3.weight" => TensorData::new(values, [4096, 4096, 1, 1]),
+                _ => data.clone(),
+            };
+            let name =
+                name.replace("classifier.0", "pre_logits.fc1").replace("classifier.3", "pre_logits.fc2");
+            (name.replace("classifier.6", "head.fc"), data)
+        })
+        .collect();
+    let (network, mismatch) = network.load_state_dict(timm);
+    assert!(mismatch.is_empty(), "{mismatch}");
+    assert_eq!(network.state_dict(), expected);
 }
 
 #[test]
