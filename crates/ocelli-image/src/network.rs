@@ -1,7 +1,7 @@
 //! Any of the image networks as one type.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -204,15 +204,25 @@ impl Network {
 
     /// `tensors` under published names: what nothing reads is left out, names of other layouts are adopted.
     fn as_published(&self, tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
-        let known: BTreeSet<String> = self.tensor_specs().into_iter().map(|(name, _)| name).collect();
-        let adopt = |name: String| match self.backbone().adopt(&name) {
-            Some(published) if !known.contains(&name) && known.contains(&published) => published,
-            _ => name,
+        let known: BTreeMap<String, Vec<usize>> = self.tensor_specs().into_iter().collect();
+        let adopt = |name: String, data: TensorData| {
+            if known.contains_key(&name) {
+                return (name, data);
+            }
+            match self.backbone().adopt(&name).and_then(|published| known.get_key_value(&published)) {
+                // Another layout may write a linear layer as a convolution.
+                Some((published, shape)) if shape.iter().product::<usize>() == data.num_elements() => {
+                    let (bytes, _, dtype) = data.into_parts();
+                    (published.clone(), TensorData::from_bytes(bytes, shape.clone(), dtype))
+                }
+                Some((published, _)) => (published.clone(), data),
+                None => (name, data),
+            }
         };
         tensors
             .into_iter()
             .filter(|(name, _)| !self.ignored(name))
-            .map(|(name, data)| (adopt(name), data))
+            .map(|(name, data)| adopt(name, data))
             .collect()
     }
 

@@ -30,7 +30,7 @@ pub struct LayerCost {
     pub output: Vec<usize>,
     /// Multiply-accumulates.
     pub macs: u64,
-    /// Parameters: weight and bias.
+    /// Parameters: weight and bias. A layer that is used twice shows them twice.
     pub params: u64,
 }
 
@@ -41,13 +41,17 @@ pub fn layers<M: Module, const I: usize, const O: usize>(
     forward: impl FnOnce(&M, Tensor<I>) -> Tensor<O>,
 ) -> Vec<LayerCost> {
     let device = CAPTURE.with(|device| (**device).clone());
-    let mut names = HashMap::new();
+    let (mut names, mut params) = (HashMap::new(), HashMap::new());
     let captured = device
         .capture_scope(|scope| {
-            let mut shadow =
-                Shadow { device: device.clone(), path: Path::default(), names: std::mem::take(&mut names) };
+            let mut shadow = Shadow {
+                device: device.clone(),
+                path: Path::default(),
+                names: HashMap::new(),
+                params: HashMap::new(),
+            };
             let module = module.clone().map(&mut shadow);
-            names = shadow.names;
+            (names, params) = (shadow.names, shadow.params);
             let output = forward(&module, Tensor::zeros(input, &device));
             let output = id(&output);
             scope.complete([], [output])
@@ -57,21 +61,13 @@ pub fn layers<M: Module, const I: usize, const O: usize>(
     for operation in &captured.graph.operations {
         match product(operation) {
             Some(Product { kind, inputs, per_output, output }) => {
-                let owned = |tensor: &&TensorIr| names.contains_key(&tensor.id);
-                let name = inputs.iter().find(|tensor| owned(tensor)).map(|tensor| names[&tensor.id].clone());
+                let layer = inputs.iter().find_map(|tensor| names.get(&tensor.id)).map(|name| layer_of(name));
                 layers.push(LayerCost {
-                    name: name
-                        .as_deref()
-                        .and_then(|name| name.rsplit_once('.'))
-                        .map(|(layer, _)| layer.to_string())
-                        .unwrap_or_default(),
-                    kind,
+                    // A linear layer is recorded as the product with its weight.
+                    kind: if kind == "matmul" && layer.is_some() { "linear" } else { kind },
                     macs: output.shape.iter().product::<usize>() as u64 * per_output as u64,
-                    params: inputs
-                        .iter()
-                        .filter(|tensor| owned(tensor))
-                        .map(|tensor| tensor.shape.iter().product::<usize>() as u64)
-                        .sum(),
+                    params: layer.and_then(|layer| params.get(layer)).copied().unwrap_or(0),
+                    name: layer.unwrap_or_default().to_string(),
                     output: output.shape.iter().copied().collect(),
                 });
             }
@@ -135,6 +131,13 @@ struct Shadow {
     device: Device,
     path: Path,
     names: HashMap<TensorId, String>,
+    /// Elements of all parameters of a layer.
+    params: HashMap<String, u64>,
+}
+
+/// The layer that owns the tensor called `name`.
+fn layer_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
 
 impl ModuleMapper for Shadow {
@@ -152,7 +155,9 @@ impl ModuleMapper for Shadow {
         if is_buffer(&name) {
             return param;
         }
-        let zeros = Tensor::zeros(param.lazy_shape(), &self.device);
+        let shape = param.lazy_shape();
+        *self.params.entry(layer_of(&name).to_string()).or_default() += shape.num_elements() as u64;
+        let zeros = Tensor::zeros(shape, &self.device);
         self.names.insert(id(&zeros), name);
         Param::initialized(param.id, zeros)
     }

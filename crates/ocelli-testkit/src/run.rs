@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use ocelli_nn::Taps;
 use ocelli_nn::cost;
-use ocelli_nn::state_dict::{Path, load_state_dict, parameter_count, specs, state_dict};
+use ocelli_nn::state_dict::{Path, is_buffer, load_state_dict, parameter_count, specs, state_dict};
 
 use crate::case::{Case, Result};
 use crate::fill;
@@ -30,10 +30,11 @@ impl Names<'static> {
     }
 }
 
-/// The device a case runs on: with autodiff unless it is a plain forward.
+/// The device a case runs on: with autodiff, which switches batch statistics on, unless it is a plain forward in
+/// evaluation mode.
 pub fn device(case: &Case) -> Device {
     let device = Device::flex();
-    if case.task == "forward" { device } else { device.autodiff() }
+    if case.task == "forward" && !case.mode.starts_with("train") { device } else { device.autodiff() }
 }
 
 /// Fills all tensors of `module` by the rule, then applies the case's stored statistics.
@@ -105,6 +106,7 @@ pub fn run_module<M: Module, const D: usize>(
             let mut outputs: Outputs =
                 taps.into_maps().into_iter().map(|(name, map)| (name, map.into_data())).collect();
             outputs.insert("output".into(), output.into_data());
+            outputs.extend(tensors_after(&module, names));
             Ok(outputs)
         }
         "train_steps" => train_steps(case, module, names, forward),
@@ -163,12 +165,16 @@ fn gradients<M: Module, const D: usize>(
     if let Some(grad) = image.grad(&grads) {
         outputs.insert("grad.input".into(), grad.into_data());
     }
-    outputs.extend(
-        state_dict(&module)
-            .into_iter()
-            .map(|(name, data)| (format!("after.{}", (names.published)(&name)), data)),
-    );
+    outputs.extend(tensors_after(&module, names));
     Ok(outputs)
+}
+
+/// `after.NAME` of every running statistic.
+fn tensors_after<M: Module>(module: &M, names: &Names) -> impl Iterator<Item = (String, TensorData)> {
+    state_dict(module)
+        .into_iter()
+        .filter(|(name, _)| is_buffer(name))
+        .map(|(name, data)| (format!("after.{}", (names.published)(&name)), data))
 }
 
 /// `grad.NAME` of every parameter that has one.

@@ -127,17 +127,14 @@ impl WeightFile {
 
     /// Undoes the wrapping of training checkpoints.
     fn unwrap_checkpoint(&mut self) {
-        for wrapper in ["state_dict_ema.", "model_ema.", "state_dict.", "model_state_dict.", "model.", "net."]
-        {
-            // The wrapper key holds the tensors; anything beside it is optimiser state and the like.
-            let inside = self.tensors.keys().filter(|name| name.starts_with(wrapper)).count();
-            if inside > 0 && !self.tensors.keys().any(|name| !name.contains('.')) {
-                let outside = self.tensors.keys().filter(|name| !name.starts_with(wrapper)).count();
-                if outside == 0 || inside * 4 > outside {
-                    self.keep_under(wrapper);
-                    break;
-                }
-            }
+        let wrapper = CHECKPOINT_KEYS.into_iter().find(|wrapper| {
+            let (inside, outside): (Vec<&String>, Vec<&String>) =
+                self.tensors.keys().partition(|name| name.starts_with(wrapper));
+            // A network may have a part called `model`; a checkpoint has nothing but training state beside it.
+            !inside.is_empty() && outside.iter().all(|name| is_training_state(name))
+        });
+        if let Some(wrapper) = wrapper {
+            self.keep_under(wrapper);
         }
         for prefix in ["module.", "_orig_mod."] {
             if !self.tensors.is_empty() && self.tensors.keys().all(|name| name.starts_with(prefix)) {
@@ -170,6 +167,19 @@ impl WeightFile {
             Err(WeightsError::Mismatch { path: self.path, network: network.to_string(), mismatch })
         }
     }
+}
+
+/// Keys under which training checkpoints keep the weights, best first.
+const CHECKPOINT_KEYS: [&str; 6] =
+    ["state_dict_ema.", "model_ema.", "state_dict.", "model_state_dict.", "model.", "net."];
+
+/// Whether a checkpoint's tensor belongs to the training and not to the network that is looked for.
+fn is_training_state(name: &str) -> bool {
+    const STATE: [&str; 12] =
+        ["optim", "lr", "sched", "scaler", "amp", "epoch", "step", "iter", "best", "acc", "loss", "rng"];
+    let first = name.split('.').next().unwrap_or(name).to_lowercase();
+    STATE.iter().any(|word| first.starts_with(word))
+        || CHECKPOINT_KEYS.iter().any(|key| name.starts_with(key))
 }
 
 /// Oldest PyTorch files are tar archives: the magic stands at offset 257.

@@ -1,7 +1,7 @@
 //! Cases of SENet.
 
 use ocelli_image::backbone::resnet::{self, Bottleneck, BottleneckShape, SeConfig, SePlacement, cifar};
-use ocelli_image::backbone::senet::{inception, legacy, mobilenet};
+use ocelli_image::backbone::senet::{legacy, mobilenet};
 use ocelli_image::network::NetworkConfig;
 use ocelli_nn::{Activation, Squeeze, SqueezeExcite, Taps};
 
@@ -34,17 +34,7 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 }),
             )
         }
-        "caffe_graph" => {
-            let plain = case.config_or::<String>("net", String::new())?.starts_with("BN-");
-            let reduction = (!plain).then_some(case.config_or("reduction", 16)?);
-            network(
-                case,
-                NetworkConfig::BnInception(inception::Config {
-                    num_classes: case.config_or("num_classes", 1000)?,
-                    ..inception::Config::new(reduction)
-                }),
-            )
-        }
+        "caffe_graph" => senet_files::caffe_graph(case),
         "se_mobilenet" => network(
             case,
             NetworkConfig::MobileNet(mobilenet::Config {
@@ -70,7 +60,13 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
         "stem_pooling" => senet_files::stem_pooling(case),
         "caffemodel" => senet_files::caffemodel(case),
         "modern" => {
+            let says_3x3 = |key: &str| case.config[key].as_str().is_some_and(|text| text.contains("3x3"));
+            // "three 3x3" is SENet-154's stem, which goes with a narrower first 1x1.
+            let deep = says_3x3("stem");
             let config = resnet::Config {
+                stem: if deep { resnet::Stem::Deep { width: 64 } } else { resnet::Stem::Conv7x7 },
+                reduce_first: deep,
+                down_3x3: says_3x3("downsample"),
                 groups: case.config_or("groups", 1)?,
                 base_width: case.config_or("base_width", 64)?,
                 num_classes: case.config_or("num_classes", 1000)?,
@@ -83,10 +79,17 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
             network(case, NetworkConfig::ResNet(config))
         }
         "se_resnet_cifar" => {
+            let standard = cifar::Config::new(case.config("blocks_per_stage")?);
+            let se = case.config_or::<Option<usize>>("reduction", None)?.map(SeConfig::paper);
             let config = cifar::Config {
                 num_classes: case.config_or("num_classes", 10)?,
-                se: case.config_or::<Option<usize>>("reduction", None)?.map(SeConfig::paper),
-                ..cifar::Config::new(case.config("blocks_per_stage")?)
+                widths: case.config_or("widths", standard.widths)?,
+                stem_stride: case.config_or("stem_stride", 1)?,
+                se: match se {
+                    Some(se) => Some(ablation(case, se)?),
+                    None => None,
+                },
+                ..standard
             };
             network(case, NetworkConfig::ResNetCifar(config))
         }
@@ -112,14 +115,23 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 width,
                 channels_out,
                 stride: case.config_or("stride", 1)?,
-                groups: 1,
+                groups: case.config_or("groups", 1)?,
                 down_kernel: 1,
             };
             let placement: SePlacement = case.config("placement")?;
-            let se = SeConfig { placement, ..SeConfig::paper(case.config("reduction")?) };
+            let se = SeConfig { placement, ..ablation(case, SeConfig::paper(case.config("reduction")?))? };
             let module = Bottleneck::new(shape, Some(se), &device);
             run_module(case, module, &Names::same(), |module, x, taps: &mut Taps| module.forward(x, taps))
         }
         _ => unknown(case),
     }
+}
+
+/// `se` with the squeeze and gate of the case, where it states them.
+fn ablation(case: &Case, se: SeConfig) -> Result<SeConfig> {
+    Ok(SeConfig {
+        squeeze: case.config_or("squeeze", se.squeeze)?,
+        gate: case.config_or("gate", se.gate)?,
+        ..se
+    })
 }

@@ -1,16 +1,20 @@
-//! Cases of SENet that are no module: single operations and the reader of Caffe files.
+//! Cases of SENet beside the PyTorch networks: single operations, the authors' Caffe graphs, their weight files.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use ocelli_image::backbone::senet::weights::{Layout, convert};
+use ocelli_image::backbone::senet::{inception, legacy};
+use ocelli_image::network::{Network, NetworkConfig};
 use ocelli_nn::state_dict::load_state_dict;
 use ocelli_nn::weights::WeightFile;
 use ocelli_nn::{
-    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Linear, LinearConfig, MaxPool2d,
+    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Linear, LinearConfig, MaxPool2d, Taps,
     axpy as scale_and_add, global_avg_pool,
 };
 
+use super::network;
 use crate::case::{Case, Result};
-use crate::run::{Outputs, device};
+use crate::run::{Names, Outputs, device, run_module};
 
 /// `scale · x + y` and its gradients.
 pub(super) fn axpy(case: &Case) -> Result<Outputs> {
@@ -49,6 +53,56 @@ pub(super) fn stem_pooling(case: &Case) -> Result<Outputs> {
     Ok(outputs)
 }
 
+/// A network of the authors' prototxts, its tensors under Caffe's names.
+pub(super) fn caffe_graph(case: &Case) -> Result<Outputs> {
+    use legacy::Block::{ResNeXt, ResNet, SeNet154};
+    let net: String = case.config_or("net", "SE-BN-Inception".to_string())?;
+    let classes = case.config_or("num_classes", 1000)?;
+    if net.contains("Inception") {
+        let reduction = net.starts_with("SE-").then_some(case.config_or("reduction", 16)?);
+        let config = inception::Config { num_classes: classes, ..inception::Config::new(reduction) };
+        return network(case, NetworkConfig::BnInception(config));
+    }
+    let block = match net.as_str() {
+        name if name.contains("ResNeXt") => ResNeXt,
+        name if name.contains("ResNet") => ResNet,
+        _ => SeNet154,
+    };
+    let layers = match net.as_str() {
+        _ if block == SeNet154 => [3, 8, 36, 3],
+        name if name.contains("101") => [3, 4, 23, 3],
+        name if name.contains("152") => [3, 8, 36, 3],
+        _ => [3, 4, 6, 3],
+    };
+    let config = legacy::Config { num_classes: classes, ..legacy::Config::new(block, layers) };
+    let deep = config.deep_stem;
+    let caffe = |name: &str| convert(name, Layout::Legacy, Layout::Caffe, deep);
+    let names =
+        Names { published: &|name| caffe(name).unwrap_or_else(|| name.to_string()), ignored: &|_| false };
+    let network = NetworkConfig::SeNet(config).init(&device(case));
+    // Caffe's name of a map: a block's, such as `conv2_3`, or the stem's pooling.
+    let place = |output: &str| -> Option<String> {
+        if output.starts_with("pool1") {
+            return Some("pool0".into());
+        }
+        let (stage, block) = output.strip_prefix("conv")?.split_once('_')?;
+        let (stage, block): (usize, usize) = (stage.parse().ok()?, block.parse().ok()?);
+        Some(format!("layer{}.{}", stage.checked_sub(1)?, block.checked_sub(1)?))
+    };
+    run_module(case, network, &names, |network: &Network, x, taps| {
+        let places: Vec<(String, String)> =
+            case.output_names().into_iter().filter_map(|name| Some((place(&name)?, name))).collect();
+        let mut seen = Taps::new(places.iter().map(|(place, _)| place.clone()));
+        let output = network.forward_tapped(x, &mut seen);
+        for (place, name) in &places {
+            if let Some(map) = seen.get(place) {
+                taps.see(name, map);
+            }
+        }
+        output
+    })
+}
+
 /// The network of the small file: 1x1 convolution, norm, ReLU, average, classifier.
 #[derive(Module, Debug)]
 struct Tiny {
@@ -74,9 +128,13 @@ pub(super) fn caffemodel(case: &Case) -> Result<Outputs> {
         return Err(format!("{}: weights of shapes {conv:?} and {classifier:?}", path.display()));
     };
     let tiny = Tiny {
-        conv: Conv2dConfig::new(channels_in, channels, kernel).bias(true).init(&device),
+        conv: Conv2dConfig::new(channels_in, channels, kernel)
+            .bias(tensors.contains_key("conv1.bias"))
+            .init(&device),
         bn: BatchNormConfig::new(channels).init(&device),
-        classifier: LinearConfig::new(features, classes).init(&device),
+        classifier: LinearConfig::new(features, classes)
+            .bias(tensors.contains_key("classifier.bias"))
+            .init(&device),
     };
     let ours = |name: &str| {
         let name = name.replace("conv1/bn/scale", "bn").replace("conv1/bn", "bn");

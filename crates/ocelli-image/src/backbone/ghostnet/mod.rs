@@ -4,8 +4,8 @@
 //! | name | network | parameters | MACs |
 //! | --- | --- | --- | --- |
 //! | `ghostnet_050`, `100`, `130` | [`model`] (C-GhostNet, timm's and the authors' names) | 2,587,292 / 5,182,508 / 7,358,820 | 42.3 / 141.2 / 227.0 M |
-//! | `ghost_resnet50_s2`, `_s4` | [`resnet50`], the paper's form | 13,945,960 / 8,162,984 | 2.15 / 1.18 G |
-//! | `ghost_resnet50_s2_released`, `_s4_released` | [`resnet50`], as the released checkpoints compute | 13,927,144 / 8,125,256 | 2.15 / 1.18 G |
+//! | `ghost_resnet50_s2`, `_s4` | [`resnet50`], the paper's form | 13,953,512 / 8,151,752 | 2.15 / 1.18 G |
+//! | `ghost_resnet50_s2_released`, `_s4_released` | [`resnet50`], as the released checkpoints compute | 13,927,016 / 8,125,256 | 2.15 / 1.18 G |
 //! | `ghost_resnet56_cifar` | [`resnet_cifar`] | 438,154 | 65.3 M |
 //! | `ghost_vgg16_cifar`, `vgg16_cifar` | [`vgg_cifar`] | 7,650,474 / 14,986,698 | 158.1 / 313.5 M |
 

@@ -6,7 +6,7 @@
 //! | `legacy_seresnet50`, `101`, `152` | bottlenecks, stride in the first 1x1 | 28,088,024 / 49,326,872 / 66,821,848 | authors (Caffe), timm |
 //! | `legacy_seresnext26_32x4d`, `50`, `101` | grouped bottlenecks | 16,790,280 / 27,559,896 / 48,955,416 | authors (50, 101), timm |
 //! | `legacy_senet154` | the challenge network | 115,088,984 | authors, timm |
-//! | `se_bn_inception`, `bn_inception` | [`inception`] | 11,931,622 / 11,295,240 | authors (with SE) |
+//! | `se_bn_inception`, `bn_inception` | [`inception`] | 11,931,622 / 11,285,224 | authors (with SE) |
 //! | `se_mobilenet_100`, `mobilenet_100` | [`mobilenet`] | 4,718,044 / 4,231,976 | none |
 //!
 //! The modern layout (`seresnet50`, `seresnext50_32x4d`, `senet154`, ...) and the CIFAR networks are built in

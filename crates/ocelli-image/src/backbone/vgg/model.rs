@@ -145,4 +145,16 @@ impl Backbone for Net {
     fn classifier(&self) -> &'static str {
         "classifier.6"
     }
+
+    /// timm's names, whose first two fully connected layers are convolutions.
+    fn adopt(&self, foreign: &str) -> Option<String> {
+        let (layer, leaf) = foreign.rsplit_once('.')?;
+        let ours = match layer {
+            "pre_logits.fc1" => "classifier.0",
+            "pre_logits.fc2" => "classifier.3",
+            "head.fc" => "classifier.6",
+            _ => return None,
+        };
+        Some(format!("{ours}.{leaf}"))
+    }
 }

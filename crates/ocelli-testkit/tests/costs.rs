@@ -1,0 +1,76 @@
+//! Multiply-accumulates, which must need neither arithmetic nor weights.
+
+use burn::tensor::Device;
+use ocelli_image::zoo::{Options, create};
+
+#[test]
+fn networks_cost_what_is_published() {
+    for (name, side, macs) in [
+        ("resnet50", 224, 4_089_184_256u64),
+        ("seresnet50", 224, 4_091_699_200),
+        ("legacy_seresnet50", 224, 3_860_488_192),
+        ("legacy_seresnext50_32x4d", 224, 4_232_994_816),
+        ("legacy_senet154", 224, 20_688_363_520),
+        ("se_mobilenet_100", 224, 569_220_096),
+        ("ghostnet_100", 224, 141_150_512),
+        ("ghostnet_050", 224, 42_328_152),
+        ("ghost_resnet50_s4_released", 224, 1_181_942_912),
+        ("ghost_resnet56_cifar", 32, 65_286_784),
+        ("ghost_vgg16_cifar", 32, 158_109_696),
+    ] {
+        let network = create(name, &Options::default(), &Device::flex()).unwrap();
+        assert_eq!(network.macs([3, side, side]), macs, "{name}");
+    }
+}
+
+/// Tables that give three or four digits.
+#[test]
+fn networks_cost_what_tables_round() {
+    for (name, side, millions) in [
+        ("legacy_seresnet18", 224, 1_814.0),
+        ("legacy_seresnet34", 224, 3_664.0),
+        ("legacy_seresnet101", 224, 7_575.0),
+        ("legacy_seresnet152", 224, 11_289.0),
+        ("legacy_seresnext101_32x4d", 224, 7_975.0),
+        ("mobilenet_100", 224, 568.7),
+        ("ghostnet_130", 224, 227.00),
+        ("ghost_resnet50_s2_released", 224, 2_150.0),
+        ("ghost_resnet50_s4", 224, 1_180.0),
+        ("vgg16_cifar", 32, 313.5),
+        ("se_bn_inception", 224, 2_040.0),
+        ("vgg16_bn", 224, 15_470.0),
+    ] {
+        let network = create(name, &Options::default(), &Device::flex()).unwrap();
+        let found = network.macs([3, side, side]) as f64 / 1e6;
+        assert!((found / millions - 1.0).abs() < 5e-3, "{name}: {found} M, the table has {millions} M");
+    }
+}
+
+#[test]
+fn layers_are_listed_by_their_published_names() {
+    let network = create("ghostnet_100", &Options::default(), &Device::flex()).unwrap();
+    let layers = network.layer_costs([3, 224, 224]);
+    let first = &layers[0];
+    assert_eq!((first.name.as_str(), first.kind), ("conv_stem", "conv"));
+    assert_eq!(first.output, [1, 16, 112, 112]);
+    assert_eq!((first.macs, first.params), (16 * 112 * 112 * 27, 16 * 27));
+    let last = layers.last().unwrap();
+    assert_eq!((last.name.as_str(), last.kind), ("classifier", "linear"));
+    assert_eq!((last.macs, last.params), (1_280_000, 1_281_000));
+    assert!(layers.iter().any(|layer| layer.name == "blocks.3.0.se.conv_reduce"));
+    assert!(layers.iter().all(|layer| !layer.name.is_empty()));
+
+    let inception = create("se_bn_inception", &Options::default(), &Device::flex()).unwrap();
+    let layers = inception.layer_costs([3, 224, 224]);
+    assert!(layers.iter().any(|layer| layer.name == "inception_4e/double3x3b"), "{layers:?}");
+}
+
+#[test]
+fn counting_leaves_the_network_as_it_was() {
+    let network = create("seresnet20_cifar", &Options::default(), &Device::flex()).unwrap().initialize(3);
+    let before = network.state_dict();
+    assert_eq!(network.macs([3, 32, 32]), network.macs([3, 32, 32]));
+    assert_eq!(network.state_dict(), before);
+    let output = network.forward(burn::tensor::Tensor::ones([1, 3, 32, 32], &Device::flex()));
+    assert!(output.into_data().try_to_vec::<f32>().unwrap().iter().all(|value| value.is_finite()));
+}

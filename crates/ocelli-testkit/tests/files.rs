@@ -1,0 +1,170 @@
+//! Weight files as users have them.
+
+use std::path::Path;
+
+use burn::tensor::{Device, TensorData};
+use ocelli_image::backbone::{resnet::cifar, vgg};
+use ocelli_image::network::{Network, NetworkConfig};
+use ocelli_image::zoo::{Options, create};
+use ocelli_nn::weights::{WeightFile, write};
+
+use crate::{filled, keys, testdata};
+
+/// The network of `testdata/weights`.
+fn small() -> Network {
+    let config = cifar::Config { widths: [4, 8, 16], ..cifar::Config::new(3) };
+    NetworkConfig::ResNetCifar(config).init(&Device::flex())
+}
+
+#[test]
+fn pytorch_files_load_as_they_are() {
+    for name in ["bare.pth", "legacy.pth", "checkpoint.pth"] {
+        let file = WeightFile::read(testdata(&format!("weights/{name}"))).unwrap();
+        let network = small();
+        let expected = filled(network.tensor_specs());
+        let (network, mismatch) =
+            network.load_weights(file, "small", false).unwrap_or_else(|e| panic!("{e}"));
+        assert!(mismatch.is_empty());
+        assert_eq!(network.state_dict(), expected, "{name}");
+    }
+}
+
+#[test]
+fn published_layouts_load_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, case) in [
+        ("ghostnet_100", "ghostnet/ghostnet_100_224"),
+        ("mobilenetv2_100", "baselines/mobilenetv2_100"),
+        ("legacy_seresnet18", "baselines/legacy_seresnet18"),
+        ("ghost_resnet50_s4_released", "ghostnet/ghost_resnet50_s4_released_224"),
+    ] {
+        let path = folder.path().join(format!("{name}.safetensors"));
+        // With the entries nothing reads: counters, and what the released Ghost-ResNet carries along.
+        let tensors = filled(keys(case));
+        write(&path, &tensors, None).unwrap();
+        let network = create(name, &Options::default(), &Device::flex()).unwrap();
+        let file = WeightFile::read(&path).unwrap();
+        let (network, mismatch) = network.load_weights(file, name, false).unwrap_or_else(|e| panic!("{e}"));
+        assert!(mismatch.is_empty());
+        for (name, data) in network.state_dict() {
+            assert_eq!(data, tensors[&name], "{name}");
+        }
+    }
+}
+
+#[test]
+fn timm_writes_the_fully_connected_layers_of_vgg_as_convolutions() {
+    let config = vgg::Config { stages: vec![vec![2]; 5], num_classes: 3, ..vgg::Config::new(None) };
+    let network = NetworkConfig::Vgg(config).init(&Device::flex());
+    let expected = filled(network.tensor_specs());
+    let timm = expected
+        .iter()
+        .map(|(name, data)| {
+            let values = data.try_to_vec::<f32>().unwrap();
+            let data = match name.as_str() {
+                "classifier.0.weight" => TensorData::new(values, [4096, 2, 7, 7]),
+                "classifier.3.weight" => TensorData::new(values, [4096, 4096, 1, 1]),
+                _ => data.clone(),
+            };
+            let name =
+                name.replace("classifier.0", "pre_logits.fc1").replace("classifier.3", "pre_logits.fc2");
+            (name.replace("classifier.6", "head.fc"), data)
+        })
+        .collect();
+    let (network, mismatch) = network.load_state_dict(timm);
+    assert!(mismatch.is_empty(), "{mismatch}");
+    assert_eq!(network.state_dict(), expected);
+}
+
+#[test]
+fn the_paper_form_does_not_swallow_the_released_checkpoint() {
+    let network = create("ghost_resnet50_s4", &Options::default(), &Device::flex()).unwrap();
+    let (_, mismatch) = network.load_state_dict(filled(keys("ghostnet/ghost_resnet50_s4_released_224")));
+    assert!(!mismatch.missing.is_empty() && !mismatch.unexpected.is_empty());
+}
+
+fn load(path: &Path) -> String {
+    let file = match WeightFile::read(path) {
+        Ok(file) => file,
+        Err(error) => return error.to_string(),
+    };
+    small().load_weights(file, "small", false).map(|_| ()).expect_err("it must not load").to_string()
+}
+
+#[test]
+fn one_error_lists_everything_that_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrong.safetensors");
+    let mut tensors = filled(small().tensor_specs());
+    tensors.remove("layer2.0.conv1.weight");
+    tensors.remove("bn1.bias");
+    tensors.insert("head.weight".into(), TensorData::new(vec![0f32; 4], [4]));
+    tensors.insert("fc.weight".into(), TensorData::new(vec![0f32; 48], [3, 16]));
+    write(&path, &tensors, None).unwrap();
+    let error = load(&path);
+    for part in [
+        "wrong.safetensors",
+        "small",
+        "2 missing",
+        "layer2.0.conv1.weight",
+        "bn1.bias",
+        "1 unexpected",
+        "head.weight",
+        "1 of another shape",
+        "fc.weight: the network has [10, 16], the file [3, 16]",
+    ] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+}
+
+#[test]
+fn another_architecture_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.safetensors");
+    write(&path, &filled(keys("senet/se_resnet20_cifar")), None).unwrap();
+    let error = load(&path);
+    assert!(error.contains("unexpected") && error.contains("of another shape"), "{error}");
+}
+
+#[test]
+fn other_classes_keep_all_but_the_classifier() {
+    let config = cifar::Config { widths: [4, 8, 16], num_classes: 3, ..cifar::Config::new(3) };
+    let network = NetworkConfig::ResNetCifar(config).init(&Device::flex());
+    let file = WeightFile::read(testdata("weights/bare.pth")).unwrap();
+    let stem = file.tensors["conv1.weight"].clone();
+    let (network, whole) = network.load_for_fine_tuning(file, "small").unwrap();
+    assert!(!whole);
+    assert_eq!(network.state_dict()["conv1.weight"], stem);
+}
+
+#[test]
+fn damaged_files_are_errors_that_name_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.safetensors");
+    write(&good, &filled(small().tensor_specs()), None).unwrap();
+    let safetensors = std::fs::read(&good).unwrap();
+    let pth = std::fs::read(testdata("weights/bare.pth")).unwrap();
+    let old = std::fs::read(testdata("weights/legacy.pth")).unwrap();
+    let cut = |bytes: &[u8], share: f64| bytes[..(bytes.len() as f64 * share) as usize].to_vec();
+    let huge = |length: u64| [&length.to_le_bytes()[..], b"{\"a\":{}}"].concat();
+    for (name, bytes) in [
+        ("cut.safetensors", cut(&safetensors, 0.7)),
+        ("headless.safetensors", cut(&safetensors, 0.01)),
+        ("oversized.safetensors", huge(u64::MAX)),
+        ("large.safetensors", huge(1 << 40)),
+        ("cut.pth", cut(&pth, 0.5)),
+        ("barely.pth", cut(&pth, 0.02)),
+        ("cut_old.pth", cut(&old, 0.5)),
+        ("empty.pth", Vec::new()),
+        ("text.pth", b"not weights at all".to_vec()),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = WeightFile::read(&path).map(|_| ()).expect_err(name).to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    let error = WeightFile::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("directory"), "{error}");
+    let error = WeightFile::read(folder.path().join("absent.pth")).unwrap_err().to_string();
+    assert!(error.contains("absent.pth"), "{error}");
+}

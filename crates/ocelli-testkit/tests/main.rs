@@ -1,0 +1,42 @@
+//! Everything about the image networks that a reference or a published table can confirm.
+
+mod caffe;
+mod costs;
+mod files;
+mod goldens;
+mod names;
+mod zoo;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::TensorData;
+use ocelli_testkit::fill;
+
+/// A path under `testdata`.
+fn testdata(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)
+}
+
+/// Tensors of these names and shapes, filled by the rule.
+fn filled(specs: impl IntoIterator<Item = (String, Vec<usize>)>) -> BTreeMap<String, TensorData> {
+    specs
+        .into_iter()
+        .map(|(name, shape)| {
+            let data = TensorData::new(fill::parameter(&name, &shape), shape);
+            (name, data)
+        })
+        .collect()
+}
+
+/// Names and shapes of a case's state dict.
+fn keys(case: &str) -> Vec<(String, Vec<usize>)> {
+    let text = std::fs::read_to_string(testdata(&format!("goldens/{case}.keys.txt"))).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let (name, shape) = (words.next().unwrap(), words.next().unwrap());
+            (name.to_string(), shape.split('x').filter_map(|n| n.parse().ok()).collect())
+        })
+        .collect()
+}
