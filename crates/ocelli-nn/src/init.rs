@@ -42,7 +42,7 @@ fn lazy<const D: usize>(
 pub enum Draw {
     /// Normal with variance `2 / fan_out` (He initialisation; `kaiming_normal_(mode="fan_out")`).
     KaimingNormalFanOut,
-    /// As above with `fan_out / groups`, as EfficientNet-style code does.
+    /// As above with `fan_out / groups` for depthwise kernels, as EfficientNet-style code does.
     KaimingNormalFanOutPerGroup,
     /// Uniform in `±1 / sqrt(fan_in)`, what PyTorch does by default for weights and biases.
     PyTorchDefault,
@@ -68,7 +68,7 @@ pub struct InitScheme {
 impl InitScheme {
     /// He initialisation of convolutions, the rest as PyTorch does by default: the scheme of most ResNets.
     pub const KAIMING: Self = Self {
-        conv: Draw::KaimingNormalFanOut,
+        conv: Draw::KaimingNormalFanOutPerGroup,
         conv_bias: Draw::PyTorchDefault,
         linear: Draw::PyTorchDefault,
         linear_bias: Draw::PyTorchDefault,
@@ -102,7 +102,11 @@ impl ModuleMapper for Initializer {
         let shape = param.lazy_shape();
         let dims: Vec<usize> = shape.iter().copied().collect();
         let leaf = self.path.leaf();
+        // The two layers of a squeeze-and-excitation gate are fully connected ones stored as convolutions.
+        let gate = self.path.block().ends_with("SqueezeExcite");
         let draw = match (self.path.owner(), leaf) {
+            ("Conv2d", "weight") if gate => self.scheme.linear,
+            ("Conv2d", "bias") if gate => self.scheme.linear_bias,
             ("Conv2d", "weight") => self.scheme.conv,
             ("Conv2d", "bias") => self.scheme.conv_bias,
             ("Linear", "weight") => self.scheme.linear,

@@ -33,6 +33,12 @@ impl Path {
         self.parts.last().and_then(|(name, _)| name.as_deref()).unwrap_or_default()
     }
 
+    /// Type of the struct that owns the layer, such as `SqueezeExcite`.
+    pub fn block(&self) -> &str {
+        let depth = self.parts.len().saturating_sub(2);
+        self.parts.get(depth).map_or("", |(_, container)| container.trim_start_matches("Struct:"))
+    }
+
     /// Type of the struct that owns the last part, such as `Conv2d`.
     pub fn owner(&self) -> &str {
         self.parts.last().map_or("", |(_, container)| container.trim_start_matches("Struct:"))

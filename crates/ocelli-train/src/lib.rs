@@ -24,7 +24,7 @@ pub use optimizer::{AdamW, Sgd};
 pub use progress::{Console, ProgressStyle};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, ScheduleKind};
-pub use task::{Evaluation, Step, Task};
+pub use task::{Batches, Evaluation, Step, Task};
 pub use trainer::{EpochRecord, Outcome, Trainer};
 
 use std::path::PathBuf;

@@ -8,6 +8,9 @@ use burn::tensor::Tensor;
 
 use crate::TrainError;
 
+/// A stream of batches.
+pub type Batches<'a, B> = Box<dyn Iterator<Item = Result<B, TrainError>> + 'a>;
+
 /// Something that can be trained.
 pub trait Task {
     /// The model.
@@ -19,11 +22,7 @@ pub trait Task {
     fn batches_per_epoch(&self) -> usize;
 
     /// The batches of `epoch` from batch `start` on, the same ones whenever it is asked.
-    fn batches<'a>(
-        &'a self,
-        epoch: usize,
-        start: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<Self::Batch, TrainError>> + 'a>, TrainError>;
+    fn batches<'a>(&'a self, epoch: usize, start: usize) -> Result<Batches<'a, Self::Batch>, TrainError>;
 
     /// Forward pass and loss on one batch.
     fn step(&self, model: &Self::Model, batch: Self::Batch) -> Step;

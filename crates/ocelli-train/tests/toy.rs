@@ -10,7 +10,7 @@ use ocelli_nn::{
     BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, InitScheme, Linear, LinearConfig,
     global_avg_pool, initialize, random,
 };
-use ocelli_train::{Evaluation, Step, Task, TrainError};
+use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 use rand_chacha::rand_core::Rng;
 
 pub const BATCHES: usize = 5;
@@ -59,11 +59,7 @@ impl Task for ToyTask {
         BATCHES
     }
 
-    fn batches<'a>(
-        &'a self,
-        epoch: usize,
-        start: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<Self::Batch, TrainError>> + 'a>, TrainError> {
+    fn batches<'a>(&'a self, epoch: usize, start: usize) -> Result<Batches<'a, Self::Batch>, TrainError> {
         Ok(Box::new((start..BATCHES).map(move |index| {
             let mut rng = random::keyed(7, (epoch * BATCHES + index) as u64);
             let mut draw = |n: usize| (0..n).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).collect();

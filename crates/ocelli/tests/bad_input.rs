@@ -107,9 +107,24 @@ fn weights_that_do_not_fit() {
         assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{error}");
     }
     // The right format, another network: everything that does not fit is listed at once.
-    let error = fails(&["image", "train", "--data", text(&dir.path().join("data")), "--model", "mobilenetv2_100",
-        "--weights", text(&best), "--batch-size", "6", "--output", text(&dir.path().join("other"))]);
-    assert!(error.contains("missing") && error.contains("unexpected") && error.contains("conv_stem.weight"), "{error}");
+    let error = fails(&[
+        "image",
+        "train",
+        "--data",
+        text(&dir.path().join("data")),
+        "--model",
+        "mobilenetv2_100",
+        "--weights",
+        text(&best),
+        "--batch-size",
+        "6",
+        "--output",
+        text(&dir.path().join("other")),
+    ]);
+    assert!(
+        error.contains("missing") && error.contains("unexpected") && error.contains("conv_stem.weight"),
+        "{error}"
+    );
     let error = fails(&["image", "predict", text(&image), "--model", "ghostnet_100"]);
     assert!(error.contains("--weights"), "{error}");
     let error = fails(&["image", "predict", text(&image), "--model", "no/such/file.safetensors"]);

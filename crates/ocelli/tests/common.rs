@@ -45,7 +45,8 @@ pub fn picture(path: &Path, side: u32, colour: [u8; 3], shade: u32) {
     std::fs::write(path, encode_rgb(side, side, &pixels).unwrap()).unwrap();
 }
 
-pub const COLOURS: [(&str, [u8; 3]); 3] = [("blue", [30, 40, 230]), ("green", [30, 220, 40]), ("red", [230, 40, 30])];
+pub const COLOURS: [(&str, [u8; 3]); 3] =
+    [("blue", [30, 40, 230]), ("green", [30, 220, 40]), ("red", [230, 40, 30])];
 
 /// `train/CLASS` and `val/CLASS` folders of three colours.
 pub fn dataset(root: &Path, per_class: u32) -> PathBuf {
@@ -64,8 +65,27 @@ pub fn dataset(root: &Path, per_class: u32) -> PathBuf {
 /// Arguments of a training that takes a second or two.
 pub fn train_args<'a>(data: &'a str, output: &'a str) -> Vec<&'a str> {
     vec![
-        "image", "train", "--data", data, "--model", "resnet20_cifar", "--img-size", "16", "--batch-size", "6",
-        "--epochs", "12", "--lr", "0.05", "--scale", "0.5,1", "--color-jitter", "0", "--output", output, "--threads",
+        "image",
+        "train",
+        "--data",
+        data,
+        "--model",
+        "resnet20_cifar",
+        "--img-size",
+        "16",
+        "--batch-size",
+        "6",
+        "--epochs",
+        "12",
+        "--lr",
+        "0.05",
+        "--scale",
+        "0.5,1",
+        "--color-jitter",
+        "0",
+        "--output",
+        output,
+        "--threads",
         "1",
     ]
 }

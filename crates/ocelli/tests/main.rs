@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod hub;
 mod models;
 mod train;
 mod use_model;

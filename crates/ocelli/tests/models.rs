@@ -6,7 +6,8 @@ use crate::common::{fails, run};
 fn the_list_holds_the_networks_and_their_costs() {
     let (out, _) = run(&["models", "list", "--format", "json"], 0);
     let list: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
-    let find = |name: &str| list.iter().find(|entry| entry["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    let find =
+        |name: &str| list.iter().find(|entry| entry["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     for (name, parameters) in [
         ("resnet18", 11_689_512),
         ("resnet50", 25_557_032),

@@ -16,9 +16,15 @@ fn model(run: &Path) -> Checkpoint {
 fn a_run_leaves_a_model_metrics_curves_and_a_report() {
     let dir = tempfile::tempdir().unwrap();
     let output = trained(dir.path());
-    for file in
-        ["best.safetensors", "last.ckpt", "config.toml", "metrics.jsonl", "curves.svg", "report.html", "report.json"]
-    {
+    for file in [
+        "best.safetensors",
+        "last.ckpt",
+        "config.toml",
+        "metrics.jsonl",
+        "curves.svg",
+        "report.html",
+        "report.json",
+    ] {
         assert!(output.join(file).metadata().is_ok_and(|meta| meta.len() > 100), "{file}");
     }
     let events = std::fs::read_dir(&output).unwrap().flatten();
@@ -32,7 +38,10 @@ fn a_run_leaves_a_model_metrics_curves_and_a_report() {
     let html = std::fs::read_to_string(output.join("report.html")).unwrap();
     assert!(html.contains("green") && !html.contains("src=\"http"), "the report stands alone");
     let config = std::fs::read_to_string(output.join("config.toml")).unwrap();
-    assert!(config.contains("epochs = 12") && config.contains("momentum = 0.9"), "defaults are spelled out: {config}");
+    assert!(
+        config.contains("epochs = 12") && config.contains("momentum = 0.9"),
+        "defaults are spelled out: {config}"
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ fn a_model_is_used_on_files_folders_patterns_and_standard_input() {
     let folder = dir.path().join("new");
     let red = folder.join("red.png");
     let right = |out: &str| {
-        let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> =
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         for line in &lines {
             let label = line["predictions"][0]["label"].as_str().unwrap();
             assert!(line["image"].as_str().unwrap().contains(label) || line["image"] == "-", "{line}");

@@ -25,7 +25,7 @@ pub enum TrainCropMode {
 
 /// Training augmentation; names and defaults are those of timm's `create_transform`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
     /// How a picture gets to the input size.
     pub train_crop_mode: TrainCropMode,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Mixes each sample of a batch with its mirror image in the batch's order, and labels to soft targets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct MixConfig {
     /// Beta parameter of mixup; 0 is off.
     pub mixup_alpha: f64,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use ocelli_data::{Batch, Loader};
-use ocelli_train::{Evaluation, Step, Task, TrainError};
+use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
 use super::evaluate::{argmax, evaluate};
 use crate::model_file::{self, Description};
@@ -41,11 +41,7 @@ impl Task for ClassifyTask {
         self.train.batches()
     }
 
-    fn batches<'a>(
-        &'a self,
-        epoch: usize,
-        start: usize,
-    ) -> Result<Box<dyn Iterator<Item = Result<Batch, TrainError>> + 'a>, TrainError> {
+    fn batches<'a>(&'a self, epoch: usize, start: usize) -> Result<Batches<'a, Batch>, TrainError> {
         let batches = self.train.epoch(epoch as u64, start).map_err(TrainError::task)?;
         Ok(Box::new(batches.map(|batch| batch.map_err(TrainError::task))))
     }
