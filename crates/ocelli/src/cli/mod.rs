@@ -34,16 +34,16 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// Where networks run: cpu
-    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE", help_heading = "Everywhere")]
     device: String,
     /// Threads of the network [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere")]
     threads: Option<usize>,
-    /// Say more on standard error
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
+    /// Say more on standard error: resolved settings, what was opened
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    verbose: bool,
     /// Say nothing but results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
     quiet: bool,
 }
 
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", output::sentence(&error));
             ExitCode::FAILURE
         }
     }

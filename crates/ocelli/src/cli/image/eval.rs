@@ -53,6 +53,9 @@ impl Eval {
         let device = global.device()?;
         let model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
         let dataset = open_eval(&self.data, Some(&model.labels), Default::default())?.data;
+        if global.verbose {
+            eprintln!("{}: {} classes, {:?}", model.name, model.labels.len(), model.preprocess);
+        }
         let total = dataset.len();
         let config = LoaderConfig {
             batch_size: self.batch_size,

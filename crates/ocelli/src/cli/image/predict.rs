@@ -64,6 +64,9 @@ impl Predict {
         let names = self.names()?;
         let device = global.device()?;
         let model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
+        if global.verbose {
+            eprintln!("{}: {} classes, {:?}", model.name, model.labels.len(), model.preprocess);
+        }
         let mut clock = Clock { load: start.elapsed(), ..Default::default() };
         let mut skipped = 0;
         for chunk in names.chunks(self.batch_size) {

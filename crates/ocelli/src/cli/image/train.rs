@@ -375,6 +375,9 @@ pub fn start(
         eprintln!("{}", prepared.headline(&config));
         eprintln!("run folder {}{}\n", output.display(), if resume { " (resumed)" } else { "" });
     }
+    if global.verbose {
+        eprintln!("{}", config.to_toml()?);
+    }
     let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
     let stop = Arc::new(AtomicBool::new(false));
     on_interrupt(stop.clone());

@@ -1,0 +1,61 @@
+"""Training steps side by side: ocelli and PyTorch eager (timm's networks), same threads, taken in turns.
+
+    cargo build --release -p ocelli-image --example train_step
+    python benches/train_step.py [--threads 2] [--rounds 5]        # needs torch and timm
+
+Each round runs both on every setting; the ratio is that of the medians over the rounds.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+SETTINGS = [(n, b, s) for n in ("resnet18", "ghostnet_100", "mobilenetv2_100") for b, s in ((16, 64), (4, 224))]
+
+
+def pytorch(name, batch, side, steps, threads):
+    code = f"""
+import time, torch, timm
+torch.set_num_threads({threads})
+model = timm.create_model("{name}", num_classes=10).train()
+optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=5e-5)
+x = torch.rand({batch}, 3, {side}, {side})
+times = []
+for _ in range({steps}):
+    start = time.perf_counter()
+    loss = -torch.log_softmax(model(x), 1).mean()
+    loss.item()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    times.append(time.perf_counter() - start)
+print(sorted(times)[len(times) // 2])
+"""
+    return float(subprocess.check_output([sys.executable, "-c", code]))
+
+
+def ocelli(name, batch, side, steps, threads):
+    command = ["target/release/examples/train_step", name, *map(str, (batch, side, steps, threads))]
+    return float(subprocess.check_output(command).split()[0])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=7)
+    args = parser.parse_args()
+    found = {setting: ([], []) for setting in SETTINGS}
+    for _ in range(args.rounds):
+        for setting, (ours, theirs) in found.items():
+            ours.append(ocelli(*setting, args.steps, args.threads))
+            theirs.append(pytorch(*setting, args.steps, args.threads))
+    print(f"{'network':<18}{'batch':>6}{'side':>6}{'ocelli ms':>11}{'PyTorch ms':>12}{'ratio':>7}")
+    for (name, batch, side), (ours, theirs) in found.items():
+        a, b = statistics.median(ours), statistics.median(theirs)
+        print(f"{name:<18}{batch:>6}{side:>6}{1e3 * a:>11.1f}{1e3 * b:>12.1f}{a / b:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
