@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const EXTENSIONS: [&str; 11] =
     ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pnm"];
 
-/// Deeper folders are taken for a link that leads back to itself.
+/// Folders may not be nested deeper.
 const MAX_DEPTH: usize = 64;
 
 /// Whether a name ends like a picture's.
@@ -40,25 +40,30 @@ pub(super) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
 /// All pictures below a folder, sorted within each folder.
 pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    collect(folder, 0, &mut found)?;
+    collect(folder, &mut Vec::new(), &mut found)?;
     Ok(found)
 }
 
-fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(DataError::invalid(
-            folder.display().to_string(),
-            format!("folders at most {MAX_DEPTH} deep"),
-            "deeper ones (does a link lead back to its own folder?)",
-        ));
+/// `above` has the real paths of the folders that lead to this one.
+fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
+    let name = || folder.display().to_string();
+    let real = folder.canonicalize().map_err(|e| DataError::io(folder, "list the folder", e))?;
+    if above.contains(&real) {
+        return Err(DataError::invalid(name(), "a folder", "a link that leads back to a folder above it"));
     }
+    if above.len() > MAX_DEPTH {
+        let expected = format!("folders at most {MAX_DEPTH} deep");
+        return Err(DataError::invalid(name(), expected, "deeper ones"));
+    }
+    above.push(real);
     for path in entries(folder)? {
         if path.is_dir() {
-            collect(&path, depth + 1, found)?;
+            collect(&path, above, found)?;
         } else if is_picture(&path) {
             found.push(path);
         }
     }
+    above.pop();
     Ok(())
 }
 
