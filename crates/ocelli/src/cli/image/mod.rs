@@ -5,6 +5,7 @@ mod eval;
 mod predict;
 mod report;
 mod train;
+mod train_args;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use ocelli_data::transform::TrainCropMode;
 use ocelli_data::{
     BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
     open_split,
@@ -17,10 +16,11 @@ use ocelli_image::model_file::{self, Description, FORMAT_VERSION};
 use ocelli_image::zoo::{self, Options};
 use ocelli_image::{Network, NetworkConfig};
 use ocelli_nn::weights::WeightFile;
-use ocelli_train::{OptimizerKind, Outcome, ProgressStyle, RunFolder, ScheduleKind, Trainer};
+use ocelli_train::{Outcome, ProgressStyle, RunFolder, Trainer};
 
 use super::config::{RunConfig, default_workers};
 use super::report;
+use super::train_args::{AugmentArgs, InputArgs, OptimiseArgs, set};
 use crate::cli::Global;
 use crate::cli::output::line;
 use crate::model_ref::local_weights;
@@ -57,144 +57,6 @@ pub struct Train {
     optimise: OptimiseArgs,
 }
 
-#[derive(Args, Debug)]
-struct InputArgs {
-    /// Share of the pictures to hold out where there is no val part
-    #[arg(long, value_name = "SHARE")]
-    split: Option<f64>,
-    /// Side of the square input in pixels [default: the network's own]
-    #[arg(long, value_name = "PIXELS")]
-    img_size: Option<usize>,
-    /// Pictures per step [default: 32]
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Threads that decode and augment [default: all cores]
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
-    /// Leave unreadable pictures out instead of stopping at the first
-    #[arg(long)]
-    skip_bad: bool,
-    /// Memory for decoded pictures in MiB [default: 1024]
-    #[arg(long, value_name = "MIB")]
-    cache_mib: Option<usize>,
-    /// Weights to start from: file, run folder or hf://org/repo; another class count is fine
-    #[arg(long, value_name = "REF")]
-    weights: Option<String>,
-}
-
-/// How a training picture gets to the input size.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Crop {
-    /// A random part of the picture, resized
-    Rrc,
-    /// Resized to cover, padded by --padding, cropped
-    Pad,
-    /// Resized whole, whatever the aspect ratio
-    Squash,
-}
-
-impl From<Crop> for TrainCropMode {
-    fn from(crop: Crop) -> Self {
-        match crop {
-            Crop::Rrc => Self::Rrc,
-            Crop::Pad => Self::RandomCrop,
-            Crop::Squash => Self::Squash,
-        }
-    }
-}
-
-#[derive(Args, Debug)]
-struct AugmentArgs {
-    /// How a picture gets to the input size [default: rrc]
-    #[arg(long, value_enum, value_name = "MODE")]
-    crop: Option<Crop>,
-    /// Pixels added on all sides with --crop pad
-    #[arg(long, value_name = "PIXELS")]
-    padding: Option<usize>,
-    /// Least and largest share of the picture a random crop covers, as MIN,MAX
-    #[arg(long, value_name = "MIN,MAX", value_delimiter = ',', num_args = 1)]
-    scale: Option<Vec<f64>>,
-    /// Least and largest aspect ratio of a random crop, as MIN,MAX
-    #[arg(long, value_name = "MIN,MAX", value_delimiter = ',', num_args = 1)]
-    ratio: Option<Vec<f64>>,
-    /// Probability of mirroring left and right
-    #[arg(long, value_name = "P")]
-    hflip: Option<f64>,
-    /// Probability of mirroring top and bottom
-    #[arg(long, value_name = "P")]
-    vflip: Option<f64>,
-    /// Strength of colour jitter
-    #[arg(long, value_name = "X")]
-    color_jitter: Option<f64>,
-    /// RandAugment policy, such as rand-m9-mstd0.5-inc1, or none
-    #[arg(long, value_name = "POLICY")]
-    auto_augment: Option<String>,
-    /// Probability of random erasing
-    #[arg(long, value_name = "P")]
-    reprob: Option<f64>,
-    /// Mixup alpha, 0 for none
-    #[arg(long, value_name = "ALPHA")]
-    mixup: Option<f64>,
-    /// CutMix alpha, 0 for none
-    #[arg(long, value_name = "ALPHA")]
-    cutmix: Option<f64>,
-    /// Label smoothing [default: 0.1]
-    #[arg(long, value_name = "X")]
-    smoothing: Option<f64>,
-}
-
-#[derive(Args, Debug)]
-struct OptimiseArgs {
-    /// Passes over the training pictures [default: 30]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// sgd or adamw [default: sgd]
-    #[arg(long, value_name = "NAME")]
-    opt: Option<String>,
-    /// Peak learning rate [default: 0.05, or 0.001 with adamw]
-    #[arg(long, value_name = "X")]
-    lr: Option<f64>,
-    /// cosine, step or constant [default: cosine]
-    #[arg(long, value_name = "NAME")]
-    sched: Option<String>,
-    /// Epochs of linear warm-up [default: 1]
-    #[arg(long, value_name = "N")]
-    warmup_epochs: Option<f64>,
-    /// Epochs between reductions of the step schedule [default: 30]
-    #[arg(long, value_name = "N")]
-    decay_epochs: Option<f64>,
-    /// Factor of a reduction of the step schedule [default: 0.1]
-    #[arg(long, value_name = "X")]
-    decay_rate: Option<f64>,
-    /// Momentum of sgd [default: 0.9]
-    #[arg(long, value_name = "X")]
-    momentum: Option<f64>,
-    /// Weight decay; norms and biases are left out [default: 5e-5]
-    #[arg(long, value_name = "X")]
-    weight_decay: Option<f64>,
-    /// Largest norm of the gradient
-    #[arg(long, value_name = "NORM")]
-    clip_grad: Option<f64>,
-    /// Batches averaged into one step [default: 1]
-    #[arg(long, value_name = "N")]
-    accumulate: Option<usize>,
-    /// Keep a moving average of the weights with this decay, and evaluate that
-    #[arg(long, value_name = "DECAY")]
-    ema: Option<f64>,
-    /// Dropout before the classifier
-    #[arg(long, value_name = "P")]
-    drop: Option<f64>,
-    /// Epochs between evaluations [default: 1]
-    #[arg(long, value_name = "N")]
-    eval_every: Option<usize>,
-    /// Minutes between checkpoints inside an epoch [default: 10]
-    #[arg(long, value_name = "N")]
-    checkpoint_minutes: Option<f64>,
-    /// Seed of weights, order and augmentation [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
 /// What a finished training leaves.
 pub struct Finished {
     /// The best model on the held-out part.
@@ -203,46 +65,6 @@ pub struct Finished {
     pub folder: PathBuf,
     /// The best model's file.
     pub best: PathBuf,
-}
-
-impl AugmentArgs {
-    /// Sets what was given.
-    fn apply(&self, config: &mut RunConfig) -> Result<()> {
-        fn set<T: Copy>(target: &mut T, value: Option<T>) {
-            if let Some(value) = value {
-                *target = value;
-            }
-        }
-        fn pair(name: &str, values: &Option<Vec<f64>>, target: &mut [f64; 2]) -> Result<()> {
-            if let Some(values) = values {
-                *target = values.as_slice().try_into().map_err(|_| {
-                    anyhow::anyhow!("--{name}: expected two numbers MIN,MAX, found {values:?}")
-                })?;
-            }
-            Ok(())
-        }
-        let augment = &mut config.augment;
-        pair("scale", &self.scale, &mut augment.scale)?;
-        pair("ratio", &self.ratio, &mut augment.ratio)?;
-        if let Some(mode) = self.crop {
-            augment.train_crop_mode = mode.into();
-        }
-        set(&mut augment.padding, self.padding);
-        set(&mut augment.hflip, self.hflip);
-        set(&mut augment.vflip, self.vflip);
-        set(&mut augment.color_jitter, self.color_jitter);
-        set(&mut augment.re_prob, self.reprob);
-        if let Some(policy) = &self.auto_augment {
-            augment.auto_augment = match policy.as_str() {
-                "none" => None,
-                policy => Some(policy.parse()?),
-            };
-        }
-        set(&mut config.mix.mixup_alpha, self.mixup);
-        set(&mut config.mix.cutmix_alpha, self.cutmix);
-        set(&mut config.mix.label_smoothing, self.smoothing);
-        Ok(())
-    }
 }
 
 impl Train {
@@ -279,62 +101,11 @@ impl Train {
 
     /// `config` with the command line's options.
     fn overridden(&self, mut config: RunConfig) -> Result<RunConfig> {
-        fn set<T: Clone>(target: &mut T, value: &Option<T>) {
-            if let Some(value) = value {
-                *target = value.clone();
-            }
-        }
-        fn some<T: Clone>(target: &mut Option<T>, value: &Option<T>) {
-            if value.is_some() {
-                target.clone_from(value);
-            }
-        }
-        let (input, optimise) = (&self.input, &self.optimise);
         set(&mut config.model, &self.model);
         set(&mut config.data, &self.data);
-        some(&mut config.split, &input.split);
-        some(&mut config.img_size, &input.img_size);
-        set(&mut config.batch_size, &input.batch_size);
-        some(&mut config.workers, &input.workers);
-        config.skip_bad |= input.skip_bad;
-        set(&mut config.cache_mib, &input.cache_mib);
-        some(&mut config.weights, &input.weights);
-        some(&mut config.drop_rate, &optimise.drop);
+        self.input.apply(&mut config);
         self.augment.apply(&mut config)?;
-
-        let train = &mut config.train;
-        if let Some(name) = &optimise.opt {
-            train.optimizer.kind = match name.as_str() {
-                "sgd" => OptimizerKind::Sgd,
-                "adamw" => OptimizerKind::AdamW,
-                other => bail!("--opt {other}: expected sgd or adamw"),
-            };
-            if train.optimizer.kind == OptimizerKind::AdamW && self.config.is_none() {
-                train.lr = 1e-3;
-                train.optimizer.weight_decay = 0.05;
-            }
-        }
-        if let Some(name) = &optimise.sched {
-            train.schedule = match name.as_str() {
-                "cosine" => ScheduleKind::Cosine,
-                "step" => ScheduleKind::Step,
-                "constant" => ScheduleKind::Constant,
-                other => bail!("--sched {other}: expected cosine, step or constant"),
-            };
-        }
-        set(&mut train.epochs, &optimise.epochs);
-        set(&mut train.lr, &optimise.lr);
-        set(&mut train.warmup_epochs, &optimise.warmup_epochs);
-        set(&mut train.decay_epochs, &optimise.decay_epochs);
-        set(&mut train.decay_rate, &optimise.decay_rate);
-        set(&mut train.optimizer.momentum, &optimise.momentum);
-        set(&mut train.optimizer.weight_decay, &optimise.weight_decay);
-        some(&mut train.clip_grad, &optimise.clip_grad);
-        set(&mut train.accumulate, &optimise.accumulate);
-        some(&mut train.ema_decay, &optimise.ema);
-        set(&mut train.eval_every, &optimise.eval_every);
-        set(&mut train.checkpoint_minutes, &optimise.checkpoint_minutes);
-        set(&mut train.seed, &optimise.seed);
+        self.optimise.apply(&mut config, self.config.is_none())?;
         Ok(config)
     }
 }
