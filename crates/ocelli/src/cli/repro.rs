@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use ocelli_report::atomic::write_atomic;
-use ocelli_report::chart::{Bar, BarChart};
 use ocelli_train::ProgressStyle;
 
 use super::Global;
 use super::output::{line, table};
 use super::quickstart::unpack;
-use crate::repro::{RunOptions, experiment, experiments, markdown, run};
+use crate::repro::{RunOptions, chart, experiment, experiments, markdown, run};
 
 /// Re-run the papers' claims in small.
 #[derive(Debug, Subcommand)]
@@ -90,20 +89,10 @@ impl Repro {
                     command += &format!(" --img-size {img_size}");
                 }
                 let page = markdown(&experiment, &results, &command);
-                let bars = results.arms.iter().map(|arm| {
-                    let percent: Vec<f64> = arm.accuracy.iter().map(|a| 100.0 * a).collect();
-                    Bar::of_seeds(arm.name.clone(), &percent)
-                });
-                let chart = BarChart {
-                    title: format!("{name}: test accuracy"),
-                    x_label: "test accuracy, %".into(),
-                    bars: bars.collect(),
-                    ..Default::default()
-                };
                 for (file, text) in [
                     (format!("{name}.md"), page.clone()),
                     (format!("{name}.json"), serde_json::to_string_pretty(&results)?),
-                    (format!("{name}.svg"), chart.to_svg()),
+                    (format!("{name}.svg"), chart(&results)),
                 ] {
                     let path = output.join(file);
                     write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;

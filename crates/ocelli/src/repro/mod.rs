@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use experiments::{experiment, experiments};
 pub use run::{RunOptions, run};
-pub use write_up::markdown;
+pub use write_up::{chart, markdown};
 
 /// One claim and how it is tested.
 pub struct Experiment {

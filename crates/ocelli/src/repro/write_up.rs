@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use ocelli_report::chart::{Bar, BarChart};
+
 use super::{ArmResults, Experiment, Results, mean_std};
 
 /// Markdown for `docs/results/`; `command` is what re-runs it.
@@ -51,6 +53,22 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
     .ok();
     writeln!(text, "```\n{command}\n```").ok();
     text
+}
+
+/// Mean and seeds of every arm as a chart, zoomed to where they lie.
+pub fn chart(results: &Results) -> String {
+    let percent = |arm: &ArmResults| arm.accuracy.iter().map(|a| 100.0 * a).collect::<Vec<f64>>();
+    let all: Vec<f64> = results.arms.iter().flat_map(percent).collect();
+    let low = all.iter().copied().fold(100.0, f64::min).floor() - 1.0;
+    let high = all.iter().copied().fold(0.0, f64::max).ceil() + 1.0;
+    BarChart {
+        title: format!("{}: test accuracy", results.experiment),
+        x_label: "test accuracy, %".into(),
+        bars: results.arms.iter().map(|arm| Bar::of_seeds(arm.name.clone(), &percent(arm))).collect(),
+        x_range: Some((low, high)),
+        ..Default::default()
+    }
+    .to_svg()
 }
 
 /// What the figures say about the expectation.
