@@ -7,8 +7,8 @@
 //! use ocelli::{Classifier, Device};
 //!
 //! let classifier = Classifier::from_file("runs/hands/best.safetensors".as_ref(), &Device::flex())?;
-//! let picture = ocelli::data::decode_file("hand.jpg".as_ref(), &Default::default())?;
-//! for guess in &classifier.classify(&[picture], 3)[0].guesses {
+//! let picture = ocelli::data::decode_file("hand.jpg", &Default::default())?;
+//! for guess in &classifier.classify(&[picture], 3)?[0].guesses {
 //!     println!("{} {:.1}%", guess.label, 100.0 * guess.probability);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
