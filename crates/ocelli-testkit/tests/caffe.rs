@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, TensorData};
+use ocelli_data::RgbImage;
 use ocelli_image::backbone::senet::legacy;
 use ocelli_image::backbone::senet::weights::{Layout, convert};
+use ocelli_image::classify::Classifier;
 use ocelli_image::network::NetworkConfig;
 use ocelli_image::zoo::{Options, create};
 use ocelli_nn::weights::{WeightFile, write_caffe};
@@ -42,6 +44,30 @@ fn inception_reads_its_own_layer_names() {
     let file = WeightFile::read(&path).unwrap();
     let (network, _) = network.load_weights(file, "se_bn_inception", false).unwrap();
     assert_eq!(network.state_dict(), tensors);
+}
+
+#[test]
+fn caffe_weights_bring_their_preprocessing_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("SE-ResNet-50.caffemodel");
+    let network = create("legacy_seresnet50", &Options::default(), &Device::flex()).unwrap();
+    let caffe = filled(network.tensor_specs())
+        .into_iter()
+        .map(|(name, data)| (convert(&name, Layout::Legacy, Layout::Caffe, false).unwrap(), data))
+        .collect();
+    write_caffe(&path, "SE-ResNet-50", &caffe).unwrap();
+    let model = Classifier::from_weights("legacy_seresnet50", &path, false, &Device::flex()).unwrap();
+    // A grey picture: 128 minus each channel's mean, blue first.
+    let picture = RgbImage::filled(300, 260, [128; 3]).unwrap();
+    let input = model.prepare(&picture).unwrap();
+    for (channel, want) in [128.0 - 104.0, 128.0 - 117.0, 128.0 - 123.0].into_iter().enumerate() {
+        assert!(
+            (input[channel * 224 * 224] - want).abs() < 1e-3,
+            "channel {channel}: {}",
+            input[channel * 224 * 224]
+        );
+    }
+    assert_eq!(model.labels[0], "tench");
 }
 
 fn read(bytes: &[u8]) -> Result<WeightFile, String> {

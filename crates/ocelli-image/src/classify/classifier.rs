@@ -7,6 +7,7 @@ use ocelli_data::{DataError, EvalTransform, Preprocess, RgbImage};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use serde::Serialize;
 
+use crate::backbone::senet::weights::CAFFE_INPUT;
 use crate::labels;
 use crate::model_file;
 use crate::network::Network;
@@ -82,13 +83,20 @@ impl Classifier {
             let (network, _) = description.config.init(device).load_weights(file, name, lenient)?;
             return Self::new(description.name, network, description.labels, description.preprocess, device);
         }
+        let mut preprocess = entry.preprocess();
+        if file.is_caffe() {
+            // Caffe's weights expect Caffe's pictures, whatever the network is called.
+            preprocess.bgr = true;
+            preprocess.mean = CAFFE_INPUT.mean_bgr.map(|mean| mean / 255.0).to_vec();
+            preprocess.std = vec![CAFFE_INPUT.std / 255.0; 3];
+        }
         let head = format!("{}.weight", entry.config().init(device).classifier());
         let num_classes = file.tensors.get(&head).and_then(|weight| weight.shape().first().copied());
         let options = Options { num_classes, ..Default::default() };
         let config = entry.config_with(&options);
         let labels = labels::default_labels(config.num_classes());
         let (network, _) = config.init(device).load_weights(file, name, lenient)?;
-        Self::new(name.to_string(), network, labels, entry.preprocess(), device)
+        Self::new(name.to_string(), network, labels, preprocess, device)
     }
 
     /// Assembles a classifier.

@@ -125,6 +125,11 @@ impl WeightFile {
         Ok(file)
     }
 
+    /// Whether the tensors are named by Caffe's layers (`conv1/7x7_s2.weight`).
+    pub fn is_caffe(&self) -> bool {
+        self.tensors.keys().any(|name| name.contains("/bn"))
+    }
+
     /// Undoes the wrapping of training checkpoints.
     fn unwrap_checkpoint(&mut self) {
         let wrapper = CHECKPOINT_KEYS.into_iter().find(|wrapper| {
