@@ -2,6 +2,7 @@
 
 pub mod backbone;
 pub mod classify;
+mod config_check;
 pub mod labels;
 pub mod model_file;
 pub mod network;

@@ -63,6 +63,14 @@ pub fn description(file: &WeightFile) -> Result<Option<Description>, WeightsErro
     if labels != classes {
         return Err(malformed(format!("it names {labels} labels for {classes} classes")));
     }
+    description.config.check().map_err(&malformed)?;
+    description.preprocess.validate().map_err(|error| malformed(error.to_string()))?;
+    let (channels, pictures) = (description.config.in_channels(), description.preprocess.input_size[0]);
+    if channels != pictures {
+        return Err(malformed(format!(
+            "its network takes {channels} channels, its pictures have {pictures}"
+        )));
+    }
     Ok(Some(description))
 }
 

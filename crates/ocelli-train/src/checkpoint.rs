@@ -10,6 +10,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Bytes, TensorData};
 use ocelli_nn::state_dict::{load_state_dict, state_dict};
+use ocelli_report::tensorboard::crc32c;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ use crate::trainer::EpochRecord;
 
 const PROGRESS: &str = "ocelli_checkpoint";
 const OPTIMIZER: &str = "optimizer";
+/// The optimiser's record is read by code that trusts it, so its checksum stands in the header.
+const OPTIMIZER_CRC: &str = "optimizer_crc32c";
 
 /// How far a run has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,7 +111,8 @@ impl Checkpoint {
         let state = TensorView::new(Dtype::U8, vec![self.optimizer.len()], &self.optimizer)
             .map_err(|error| broken(error.to_string()))?;
         views.push((OPTIMIZER.into(), state));
-        let metadata = HashMap::from([(PROGRESS.to_string(), progress)]);
+        let crc = crc32c(&self.optimizer).to_string();
+        let metadata = HashMap::from([(PROGRESS.to_string(), progress), (OPTIMIZER_CRC.to_string(), crc)]);
         let bytes =
             safetensors::serialize(views, Some(metadata)).map_err(|error| broken(error.to_string()))?;
         ocelli_report::atomic::write_atomic(path, &bytes).map_err(TrainError::io(path))
@@ -123,11 +127,9 @@ impl Checkpoint {
         let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
         let (_, header) =
             safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| broken(e.to_string()))?;
-        let progress = header
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(PROGRESS))
-            .ok_or_else(|| broken("its header says nothing about a run's progress".into()))?;
+        let entry = |key| header.metadata().as_ref().and_then(|entries| entries.get(key));
+        let progress =
+            entry(PROGRESS).ok_or_else(|| broken("its header says nothing about a run's progress".into()))?;
         let mut checkpoint = Self {
             progress: serde_json::from_str(progress).map_err(|error| broken(error.to_string()))?,
             ..Default::default()
@@ -136,8 +138,14 @@ impl Checkpoint {
             safetensors::SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
         for (name, view) in file.iter() {
             if name == OPTIMIZER {
+                if entry(OPTIMIZER_CRC) != Some(&crc32c(view.data()).to_string()) {
+                    return Err(broken("the optimiser's record is damaged".into()));
+                }
                 checkpoint.optimizer = view.data().to_vec();
                 continue;
+            }
+            if view.dtype() != Dtype::F32 {
+                return Err(broken(format!("tensor {name} is {:?}, expected F32", view.dtype())));
             }
             let values: Vec<f32> =
                 view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

@@ -124,6 +124,19 @@ fn damaged_checkpoints_are_named() {
         let error = Checkpoint::read(&path).unwrap_err().to_string();
         assert!(error.contains("last.ckpt"), "{error}");
     }
+    // A changed byte in the optimiser's record, which only its checksum can tell.
+    let offset = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let record = Checkpoint::read(&write(&path, &bytes)).unwrap().optimizer;
+    let at = offset + bytes[offset..].windows(record.len()).position(|window| window == record).unwrap();
+    let mut changed = bytes.clone();
+    changed[at + record.len() / 2] ^= 1;
+    let error = Checkpoint::read(&write(&path, &changed)).unwrap_err().to_string();
+    assert!(error.contains("optimiser's record is damaged"), "{error}");
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::path::PathBuf {
+    std::fs::write(path, bytes).unwrap();
+    path.to_path_buf()
 }
 
 #[test]

@@ -140,10 +140,23 @@ fn a_newer_or_damaged_description() {
     let file = ocelli::nn::weights::WeightFile::read(&best).unwrap();
     let image = dir.path().join("data/val/red/0.png");
     let newer = file.description.clone().unwrap().replacen("\"format\":1", "\"format\":99", 1);
-    let short = file.description.clone().unwrap().replacen("\"blue\",", "", 1);
-    for (name, description, expected) in
-        [("newer", newer.as_str(), "newer"), ("short", &short, "labels"), ("bad", "{\"format\":1", "damaged")]
-    {
+    let changed = |from: &str, to: &str| {
+        let whole = file.description.clone().unwrap();
+        assert!(whole.contains(from), "{whole}");
+        whole.replacen(from, to, 1)
+    };
+    let short = changed("\"blue\",", "");
+    let still = changed("\"stem_stride\":1", "\"stem_stride\":0");
+    let endless = changed("\"blocks\":3", "\"blocks\":4000000000");
+    let grey = changed("\"input_size\":[3,", "\"input_size\":[1,");
+    for (name, description, expected) in [
+        ("newer", newer.as_str(), "newer"),
+        ("short", &short, "labels"),
+        ("bad", "{\"format\":1", "damaged"),
+        ("still", &still, "stem_stride = 0"),
+        ("endless", &endless, "blocks = 4000000000"),
+        ("grey", &grey, "mean"),
+    ] {
         let path = dir.path().join(format!("{name}.safetensors"));
         ocelli::nn::weights::write(&path, &file.tensors, Some(description)).unwrap();
         let error = fails(&["image", "predict", text(&image), "--model", text(&path)]);

@@ -190,7 +190,10 @@ fn network_of_weights(config: &mut RunConfig) -> Result<()> {
 fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
     let options = Options { drop_rate: config.drop_rate, ..Default::default() };
     Ok(match &config.network {
-        Some(network) => network.clone(),
+        Some(network) => {
+            network.check().map_err(|problem| anyhow::anyhow!("[network]: {problem}"))?;
+            network.clone()
+        }
         None => zoo::entry(&config.model)?.config_with(&options),
     })
 }
