@@ -1,0 +1,164 @@
+//! The intermediate representation: values, nodes, a graph.
+//!
+//! Tensors are row-major and logically laid out as burn and PyTorch have them: `[batch, channels, height,
+//! width]` for pictures. How an executor stores them is its own business.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::op::Op;
+
+/// Index of a value in [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ValueId(pub u32);
+
+impl ValueId {
+    /// The position in [`Graph::values`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One extent of a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dim {
+    /// A number.
+    Fixed(usize),
+    /// So many times the batch size, which is known only when the graph is run.
+    Batch(usize),
+}
+
+impl Dim {
+    /// The extent for a given batch size.
+    pub fn at(self, batch: usize) -> usize {
+        match self {
+            Self::Fixed(extent) => extent,
+            Self::Batch(factor) => factor * batch,
+        }
+    }
+}
+
+/// The element type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElementType {
+    /// 32-bit floating point.
+    F32,
+    /// 64-bit signed integer (indices).
+    I64,
+    /// Truth value.
+    Bool,
+}
+
+/// A tensor that flows between nodes, or a constant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Value {
+    /// Unique name; a constant that is a parameter carries the parameter's published name.
+    pub name: String,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<Dim>,
+    /// Type of the elements.
+    pub element: ElementType,
+}
+
+impl Value {
+    /// The extents for a given batch size.
+    pub fn shape_at(&self, batch: usize) -> Vec<usize> {
+        self.shape.iter().map(|dim| dim.at(batch)).collect()
+    }
+}
+
+/// The elements of a constant, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// 32-bit floating point.
+    F32(Arc<[f32]>),
+    /// 64-bit signed integers.
+    I64(Arc<[i64]>),
+    /// Truth values.
+    Bool(Arc<[bool]>),
+}
+
+impl Constant {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I64(values) => values.len(),
+            Self::Bool(values) => values.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements, if they are floating point.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match self {
+            Self::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique name, after the layer it comes from where that is known (`layer1.0.conv1`).
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// What it reads; the meaning of each place is documented at [`Op`].
+    pub inputs: Vec<ValueId>,
+    /// What it writes.
+    pub outputs: Vec<ValueId>,
+}
+
+/// A network: nodes in an order in which they can be executed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Graph {
+    /// Name of the network.
+    pub name: String,
+    /// All values; [`ValueId`] is the index.
+    pub values: Vec<Value>,
+    /// The operations, each after those it depends on.
+    pub nodes: Vec<Node>,
+    /// What the caller gives, in order.
+    pub inputs: Vec<ValueId>,
+    /// What the caller gets, in order.
+    pub outputs: Vec<ValueId>,
+    /// The values that are known beforehand.
+    pub constants: BTreeMap<ValueId, Constant>,
+}
+
+impl Graph {
+    /// The value with this id.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// Adds a value.
+    pub fn add_value(&mut self, name: impl Into<String>, shape: Vec<Dim>, element: ElementType) -> ValueId {
+        self.values.push(Value { name: name.into(), shape, element });
+        ValueId((self.values.len() - 1) as u32)
+    }
+
+    /// Adds a floating point constant of a fixed shape.
+    pub fn add_constant(&mut self, name: impl Into<String>, shape: &[usize], data: Vec<f32>) -> ValueId {
+        let dims = shape.iter().map(|&extent| Dim::Fixed(extent)).collect();
+        let id = self.add_value(name, dims, ElementType::F32);
+        self.constants.insert(id, Constant::F32(data.into()));
+        id
+    }
+
+    /// The elements of a floating point constant, or nothing if the value is not one.
+    pub fn constant_f32(&self, id: ValueId) -> Option<&[f32]> {
+        self.constants.get(&id).and_then(Constant::as_f32)
+    }
+}

@@ -1,0 +1,9 @@
+//! A network's operations as one graph, and what can be made of it.
+//!
+//! [`Graph`] is small and explicit: values with shapes, nodes with an [`Op`], constants.
+
+pub mod ir;
+pub mod op;
+
+pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
+pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};

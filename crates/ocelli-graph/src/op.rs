@@ -1,0 +1,367 @@
+//! The operators. Shapes are those of PyTorch's operators of the same name.
+
+use serde::{Deserialize, Serialize};
+
+/// A function applied to every element.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unary {
+    /// `max(x, 0)`
+    Relu,
+    /// `min(max(x, min), max)`; ReLU6 is `min = 0, max = 6`.
+    Clamp {
+        /// Lower bound.
+        min: f32,
+        /// Upper bound.
+        max: f32,
+    },
+    /// `x` where positive, else `slope * x`
+    LeakyRelu {
+        /// Slope of the negative side.
+        slope: f32,
+    },
+    /// `x / 2 * (1 + erf(x / sqrt 2))`
+    Gelu,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `min(max(alpha * x + beta, 0), 1)`
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Offset.
+        beta: f32,
+    },
+    /// `x * min(max(x + 3, 0), 6) / 6`
+    HardSwish,
+    /// `x * sigmoid(x)`
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Gauss's error function.
+    Erf,
+    /// `e^x`
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `1 / x`
+    Reciprocal,
+    /// `-x`
+    Neg,
+    /// Absolute value.
+    Abs,
+    /// -1, 0 or 1.
+    Sign,
+    /// Largest integer not above.
+    Floor,
+    /// Smallest integer not below.
+    Ceil,
+    /// Nearest integer, halves to even.
+    Round,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
+    /// `not x` of truth values.
+    Not,
+}
+
+/// A function of two elements, broadcast like PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `a ^ b`
+    Pow,
+    /// The smaller.
+    Min,
+    /// The larger.
+    Max,
+    /// `a == b`
+    Equal,
+    /// `a < b`
+    Less,
+    /// `a <= b`
+    LessEqual,
+    /// `a > b`
+    Greater,
+    /// `a >= b`
+    GreaterEqual,
+    /// Both.
+    And,
+    /// Either.
+    Or,
+}
+
+/// How a reduction combines elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Arithmetic mean.
+    Mean,
+    /// Sum.
+    Sum,
+    /// Largest.
+    Max,
+    /// Smallest.
+    Min,
+    /// Product.
+    Prod,
+}
+
+/// How a resize fills in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResizeMode {
+    /// The pixel at `floor(i * in / out)`.
+    Nearest,
+    /// Linear in both directions.
+    Bilinear,
+    /// Cubic (a = -0.75) in both directions.
+    Bicubic,
+}
+
+/// What the border of a padded map holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadMode {
+    /// This number.
+    Constant(f32),
+    /// The map mirrored at its edge, which is not repeated.
+    Reflect,
+    /// The edge, repeated.
+    Edge,
+}
+
+/// A convolution's geometry; one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvAttrs {
+    /// Step of the window.
+    pub stride: Vec<usize>,
+    /// Zeros before each spatial dimension.
+    pub pad_begin: Vec<usize>,
+    /// Zeros after each spatial dimension.
+    pub pad_end: Vec<usize>,
+    /// Distance of the taps.
+    pub dilation: Vec<usize>,
+    /// Channel groups.
+    pub groups: usize,
+}
+
+/// A pooling window over height and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PoolAttrs {
+    /// Extent of the window.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Padding before.
+    pub pad_begin: [usize; 2],
+    /// Padding after.
+    pub pad_end: [usize; 2],
+    /// Distance of the taps.
+    pub dilation: [usize; 2],
+    /// Whether the last window may reach beyond the padding.
+    pub ceil_mode: bool,
+}
+
+/// What a node computes. Optional inputs are present when the attribute of the same name says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// Cross-correlation. Inputs: x `[n, c, spatial..]`, weight `[out, c / groups, kernel..]`, then the bias
+    /// `[out]`, then the residual of the output's shape. Result: `activation(conv + bias + residual)`.
+    Conv {
+        /// Geometry.
+        attrs: ConvAttrs,
+        /// A bias follows the weight.
+        bias: bool,
+        /// A residual is the last input (fusion only).
+        residual: bool,
+        /// Applied last (fusion only).
+        activation: Option<Unary>,
+    },
+    /// Transposed convolution. Inputs: x, weight `[c, out / groups, kernel..]`, bias.
+    ConvTranspose {
+        /// Geometry.
+        attrs: ConvAttrs,
+        /// Rows added at the end of the output.
+        output_padding: Vec<usize>,
+        /// A bias follows the weight.
+        bias: bool,
+    },
+    /// Product with a constant matrix. Inputs: x `[.., in]`, weight `[in, out]`, then the bias `[out]`, then
+    /// the residual of the output's shape. Result: `activation(x weight + bias + residual)`.
+    Linear {
+        /// A bias follows the weight.
+        bias: bool,
+        /// A residual is the last input (fusion only).
+        residual: bool,
+        /// Applied last (fusion only).
+        activation: Option<Unary>,
+    },
+    /// Batched matrix product of `[.., m, k]` and `[.., k, n]`, leading dimensions broadcast.
+    MatMul,
+    /// `softmax(q kᵀ * scale) v` over `[batch, heads, tokens, size]`; a fourth input is added to the scores.
+    Attention {
+        /// Factor of the scores.
+        scale: f32,
+        /// Tokens see only those before them.
+        causal: bool,
+        /// An additive mask is the fourth input.
+        mask: bool,
+    },
+    /// Inputs: x `[n, c, ..]`, scale, shift, mean, variance, each `[c]`.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Normalises the last dimension. Inputs: x, scale, then the shift if `shift`.
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f32,
+        /// A shift follows the scale.
+        shift: bool,
+    },
+    /// Normalises groups of channels of `[n, c, ..]`. Inputs: x, scale `[c]`, shift `[c]`.
+    GroupNorm {
+        /// Number of groups.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// One input.
+    Unary {
+        /// The function.
+        function: Unary,
+    },
+    /// Two inputs.
+    Binary {
+        /// The function.
+        function: Binary,
+    },
+    /// Inputs: condition, value where true, value where false.
+    Where,
+    /// Exponentials that sum to one along `axis`.
+    Softmax {
+        /// The dimension.
+        axis: usize,
+    },
+    /// Logarithm of [`Op::Softmax`].
+    LogSoftmax {
+        /// The dimension.
+        axis: usize,
+    },
+    /// Combines the elements along `axes`, which become 1 or, without `keep_dims`, vanish.
+    Reduce {
+        /// How.
+        reduction: Reduction,
+        /// The dimensions, ascending.
+        axes: Vec<usize>,
+        /// Whether the dimensions stay as 1.
+        keep_dims: bool,
+    },
+    /// Index of the largest (or smallest) element along `axis`, which becomes 1.
+    ArgExtreme {
+        /// The dimension.
+        axis: usize,
+        /// The largest, else the smallest.
+        largest: bool,
+    },
+    /// The `k` largest (or smallest) along `axis`, best first. Outputs: values, indices.
+    TopK {
+        /// The dimension.
+        axis: usize,
+        /// How many.
+        k: usize,
+        /// The largest, else the smallest.
+        largest: bool,
+    },
+    /// Largest element of each window; padding does not count.
+    MaxPool(PoolAttrs),
+    /// Mean of each window.
+    AvgPool {
+        /// The window.
+        pool: PoolAttrs,
+        /// Whether padding counts as zeros.
+        count_include_pad: bool,
+    },
+    /// Mean over windows that share the map out into the output's extent.
+    AdaptiveAvgPool,
+    /// Resizes height and width of `[n, c, h, w]` to the output's.
+    Resize {
+        /// How.
+        mode: ResizeMode,
+        /// Corner pixels of both maps coincide.
+        align_corners: bool,
+    },
+    /// The same elements in the output's shape.
+    Reshape,
+    /// Output dimension `i` is input dimension `permutation[i]`.
+    Transpose {
+        /// The order.
+        permutation: Vec<usize>,
+    },
+    /// Repeats dimensions of extent 1 to the output's shape (aligned at the last dimension).
+    Expand,
+    /// Elements `start, start + step, ..` below `end` of every dimension; a `None` end reaches the end.
+    Slice {
+        /// First element per dimension.
+        starts: Vec<usize>,
+        /// End per dimension, exclusive; `None`: the extent, whatever the batch.
+        ends: Vec<Option<usize>>,
+        /// Step per dimension.
+        steps: Vec<usize>,
+    },
+    /// Reverses dimensions.
+    Flip {
+        /// Which.
+        axes: Vec<usize>,
+    },
+    /// Any number of inputs, one after the other along `axis`.
+    Concat {
+        /// The dimension.
+        axis: usize,
+    },
+    /// Adds a border.
+    Pad {
+        /// What it holds.
+        mode: PadMode,
+        /// Elements before each dimension.
+        before: Vec<usize>,
+        /// Elements after each dimension.
+        after: Vec<usize>,
+    },
+    /// Rows of x along `axis`. Inputs: x, indices `[count]`. (burn's `select`, ONNX's `Gather`.)
+    Gather {
+        /// The dimension.
+        axis: usize,
+    },
+    /// Element by element along `axis`; the indices have the output's shape. (burn's `gather`.)
+    GatherElements {
+        /// The dimension.
+        axis: usize,
+    },
+    /// Changes the element type to the output's.
+    Cast,
+    /// A constant-filled tensor of the output's shape, for shapes that depend on the batch.
+    Full {
+        /// The element.
+        value: f32,
+    },
+    /// An operation of ours that has no counterpart above.
+    Custom {
+        /// Its name.
+        name: String,
+        /// Its arguments in order.
+        arguments: Vec<f64>,
+    },
+}
