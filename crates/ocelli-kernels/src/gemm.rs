@@ -1,0 +1,397 @@
+//! Matrix products: tiles of `rows x 16·panels` results held in registers.
+//!
+//! The right operand is packed into *panels* of 16 columns, `[depth][16]` each, the last one filled up with
+//! zeros; the layout does not depend on the instruction set, so packed weights can be stored. The rows of the left
+//! operand are given by pointers, one per row and *tap*: a convolution's tile points at the pixels under each
+//! tap of its kernel, a plain product at its rows. Every result is summed in the same order whatever the tile, so
+//! results do not depend on how the work is shared out.
+
+use crate::Isa;
+use crate::simd::Simd;
+
+/// Columns of a panel.
+pub const PANEL: usize = 16;
+
+/// Most rows of a tile on any instruction set.
+pub const MAX_ROWS: usize = 14;
+
+/// Number of panels that hold `columns` columns.
+pub const fn panels(columns: usize) -> usize {
+    columns.div_ceil(PANEL)
+}
+
+/// Elements of a packed operand of `depth` rows and `columns` columns.
+pub const fn packed_len(depth: usize, columns: usize) -> usize {
+    panels(columns) * PANEL * depth
+}
+
+/// Packs the right operand; `element(row, column)` gives its elements.
+pub fn pack(depth: usize, columns: usize, element: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let mut packed = vec![0.0; packed_len(depth, columns)];
+    for (p, panel) in packed.chunks_exact_mut(PANEL * depth.max(1)).enumerate() {
+        for (k, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+            for (j, place) in row.iter_mut().enumerate().take(columns - p * PANEL) {
+                *place = element(k, p * PANEL + j);
+            }
+        }
+    }
+    packed
+}
+
+/// What is done with a tile before it is written: `clamp(product + bias + residual, low, high)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue {
+    /// One number per column (readable for whole panels), or null.
+    pub bias: *const f32,
+    /// Added to the result, laid out like it, or null.
+    pub residual: *const f32,
+    /// Distance of the residual's rows.
+    pub residual_stride: usize,
+    /// Lower bound; `-inf` for none.
+    pub low: f32,
+    /// Upper bound; `inf` for none.
+    pub high: f32,
+}
+
+impl Epilogue {
+    /// Nothing is done.
+    pub const NONE: Self = Self {
+        bias: core::ptr::null(),
+        residual: core::ptr::null(),
+        residual_stride: 0,
+        low: f32::NEG_INFINITY,
+        high: f32::INFINITY,
+    };
+
+    /// The epilogue for the columns from `column` on and the rows from `row` on.
+    ///
+    /// # Safety
+    /// Both must lie within what the pointers cover.
+    pub unsafe fn at(&self, row: usize, column: usize) -> Self {
+        let mut moved = *self;
+        // SAFETY: within the buffers by the caller's promise.
+        unsafe {
+            if !moved.bias.is_null() {
+                moved.bias = moved.bias.add(column);
+            }
+            if !moved.residual.is_null() {
+                moved.residual = moved.residual.add(row * self.residual_stride + column);
+            }
+        }
+        moved
+    }
+}
+
+/// The operands of one tile: `c[m][j] (+)= Σ_tap Σ_k a[tap][m][k] · b[tap · depth + k][j]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// `taps × rows` pointers, tap by tap, each to `depth` elements.
+    pub a: *const *const f32,
+    /// Rows of the tile, at most what [`tile_rows`] says.
+    pub rows: usize,
+    /// Taps.
+    pub taps: usize,
+    /// Elements summed per tap.
+    pub depth: usize,
+    /// The first panel.
+    pub b: *const f32,
+    /// Elements from one panel to the next.
+    pub panel_stride: usize,
+    /// The first result.
+    pub c: *mut f32,
+    /// Distance of the result's rows.
+    pub c_stride: usize,
+    /// Columns, at most `16 · panels`.
+    pub columns: usize,
+    /// Adds to what `c` holds instead of overwriting it.
+    pub accumulate: bool,
+    /// Applied before writing.
+    pub epilogue: Epilogue,
+}
+
+/// Most rows of a tile of 1, 2 or 4 panels on `isa`.
+pub fn tile_rows(isa: Isa, panels: usize) -> usize {
+    let rows = match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => crate::simd::avx512::Avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => crate::simd::avx2::Avx2::ROWS,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => crate::simd::neon::Neon::ROWS,
+        _ => crate::simd::portable::Portable::ROWS,
+    };
+    rows[match panels {
+        1 => 0,
+        2 => 1,
+        _ => 2,
+    }]
+}
+
+/// Panels worth taking at once for tiles of `rows` rows: thin tiles take more, to have enough independent sums.
+pub fn tile_panels(isa: Isa, rows: usize) -> usize {
+    match isa {
+        Isa::Avx512 if rows > tile_rows(isa, 4) => 2,
+        Isa::Avx512 => 4,
+        _ if rows == 1 => 4,
+        _ if rows <= tile_rows(isa, 2) => 2,
+        _ => 1,
+    }
+}
+
+/// Vectors of one panel on the narrowest instruction set.
+const VECTORS: usize = 4;
+
+#[inline(always)]
+unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
+    let vectors = PANEL / S::LANES;
+    // SAFETY: the caller of `tile` promises valid operands; all offsets follow the documented layout.
+    unsafe {
+        let mut acc = [[[S::splat(0.0); VECTORS]; PANELS]; ROWS];
+        let mut b = t.b;
+        for tap in 0..t.taps {
+            let mut a = [core::ptr::null::<f32>(); ROWS];
+            for m in 0..ROWS {
+                a[m] = *t.a.add(tap * ROWS + m);
+            }
+            for k in 0..t.depth {
+                let mut row = [[S::splat(0.0); VECTORS]; PANELS];
+                for p in 0..PANELS {
+                    for v in 0..vectors {
+                        row[p][v] = S::load(b.add(p * t.panel_stride + v * S::LANES));
+                    }
+                }
+                b = b.add(PANEL);
+                for m in 0..ROWS {
+                    let x = S::splat(*a[m].add(k));
+                    for p in 0..PANELS {
+                        for v in 0..vectors {
+                            acc[m][p][v] = S::fma(x, row[p][v], acc[m][p][v]);
+                        }
+                    }
+                }
+            }
+        }
+        let e = &t.epilogue;
+        let full = t.columns == PANELS * PANEL;
+        // Simple loops without exits: they unroll wholly, and the sums never leave the registers.
+        if !e.bias.is_null() {
+            for p in 0..PANELS {
+                for v in 0..vectors {
+                    let bias = S::load(e.bias.add(p * PANEL + v * S::LANES));
+                    for m in 0..ROWS {
+                        acc[m][p][v] = S::add(acc[m][p][v], bias);
+                    }
+                }
+            }
+        }
+        let (low, high) = (S::splat(e.low), S::splat(e.high));
+        if full {
+            if t.accumulate {
+                add_rows::<S, ROWS, PANELS>(&mut acc, t.c, t.c_stride);
+            }
+            if !e.residual.is_null() {
+                add_rows::<S, ROWS, PANELS>(&mut acc, e.residual, e.residual_stride);
+            }
+            for m in 0..ROWS {
+                for p in 0..PANELS {
+                    for v in 0..vectors {
+                        let c = t.c.add(m * t.c_stride + p * PANEL + v * S::LANES);
+                        S::store(c, S::min(high, S::max(low, acc[m][p][v])));
+                    }
+                }
+            }
+            return;
+        }
+        let mut sums = [[0.0f32; 4 * PANEL]; ROWS];
+        for m in 0..ROWS {
+            for p in 0..PANELS {
+                for v in 0..vectors {
+                    S::store(sums[m].as_mut_ptr().add(p * PANEL + v * S::LANES), acc[m][p][v]);
+                }
+            }
+        }
+        for (m, sums) in sums.iter().enumerate() {
+            let mut column = 0;
+            while column < t.columns {
+                let n = (t.columns - column).min(S::LANES);
+                let mut x = S::load(sums.as_ptr().add(column));
+                let c = t.c.add(m * t.c_stride + column);
+                if t.accumulate {
+                    x = S::add(x, S::load_n(c, n));
+                }
+                if !e.residual.is_null() {
+                    x = S::add(x, S::load_n(e.residual.add(m * e.residual_stride + column), n));
+                }
+                S::store_n(c, S::min(high, S::max(low, x)), n);
+                column += n;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+    acc: &mut [[[S::V; VECTORS]; PANELS]; ROWS],
+    rows: *const f32,
+    stride: usize,
+) {
+    for m in 0..ROWS {
+        for p in 0..PANELS {
+            for v in 0..PANEL / S::LANES {
+                // SAFETY: the rows cover whole panels, as the caller has checked.
+                unsafe {
+                    let row = S::load(rows.add(m * stride + p * PANEL + v * S::LANES));
+                    acc[m][p][v] = S::add(acc[m][p][v], row);
+                }
+            }
+        }
+    }
+}
+
+/// A tile that fits into the registers of `S`; others are kept out of the program.
+#[inline(always)]
+unsafe fn fit<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
+    if const { ROWS <= S::ROWS[if PANELS == 4 { 2 } else { PANELS - 1 }] } {
+        // SAFETY: the caller's promise.
+        unsafe { tile_of::<S, ROWS, PANELS>(t) }
+    } else {
+        unreachable!("a tile of {ROWS} rows and {PANELS} panels does not fit");
+    }
+}
+
+#[inline(always)]
+unsafe fn of_panels<S: Simd, const PANELS: usize>(t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match t.rows {
+            1 => fit::<S, 1, PANELS>(t),
+            2 => fit::<S, 2, PANELS>(t),
+            3 => fit::<S, 3, PANELS>(t),
+            4 => fit::<S, 4, PANELS>(t),
+            5 => fit::<S, 5, PANELS>(t),
+            6 => fit::<S, 6, PANELS>(t),
+            7 => fit::<S, 7, PANELS>(t),
+            8 => fit::<S, 8, PANELS>(t),
+            9 => fit::<S, 9, PANELS>(t),
+            10 => fit::<S, 10, PANELS>(t),
+            11 => fit::<S, 11, PANELS>(t),
+            12 => fit::<S, 12, PANELS>(t),
+            13 => fit::<S, 13, PANELS>(t),
+            14 => fit::<S, 14, PANELS>(t),
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn of_any<S: Simd>(t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match t.columns.div_ceil(PANEL) {
+            1 => of_panels::<S, 1>(t),
+            2 => of_panels::<S, 2>(t),
+            _ => of_panels::<S, 4>(t),
+        }
+    }
+}
+
+crate::dispatch! {
+    /// Computes one tile; its columns fill 1, 2 or 4 panels (the last perhaps partly).
+    ///
+    /// # Safety
+    /// `isa` must be available; `a`, `b`, `c` and the epilogue's pointers must be valid for the extents given,
+    /// `rows` at most [`tile_rows`], and no other thread may touch the results meanwhile.
+    pub fn tile(t: &Tile) = of_any;
+}
+
+/// Splits `total` rows into the fewest tiles of at most `most` rows, as even as can be; yields `(start, rows)`.
+pub fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let tiles = total.div_ceil(most).max(1);
+    let (rows, longer) = (total / tiles, total % tiles);
+    (0..tiles)
+        .map(move |i| (i * rows + i.min(longer), rows + usize::from(i < longer)))
+        .filter(|(_, n)| *n > 0)
+}
+
+/// Splits panels `begin..end` into strips of `at_once`, then smaller ones; yields `(panel, count)`.
+pub fn strips(begin: usize, end: usize, at_once: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut next = begin;
+    core::iter::from_fn(move || {
+        let left = end - next;
+        let take = match left {
+            0 => return None,
+            3 => 2,
+            n => at_once.min(if n >= 4 { 4 } else { n }),
+        }
+        .min(at_once);
+        next += take;
+        Some((next - take, take))
+    })
+}
+
+/// A plain product `c = a · b` with a packed right operand.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// The left operand, row-major.
+    pub a: *const f32,
+    /// Distance of its rows.
+    pub a_stride: usize,
+    /// The packed right operand.
+    pub b: *const f32,
+    /// Its rows.
+    pub depth: usize,
+    /// Its columns.
+    pub columns: usize,
+    /// The result.
+    pub c: *mut f32,
+    /// Distance of its rows.
+    pub c_stride: usize,
+    /// Adds to what `c` holds.
+    pub accumulate: bool,
+    /// Applied before writing.
+    pub epilogue: Epilogue,
+}
+
+/// Rows of the left operand that are gone through for one strip of panels before the next strip.
+const BLOCK: usize = 96;
+
+/// Computes rows `rows` of the columns in panels `range` of a product.
+///
+/// # Safety
+/// As for [`tile`]; several threads may compute different ranges of one product.
+pub unsafe fn product(isa: Isa, x: &Product, rows: core::ops::Range<usize>, range: core::ops::Range<usize>) {
+    let total = rows.len();
+    let at_once = tile_panels(isa, total);
+    let panel_stride = x.depth * PANEL;
+    for (block, block_rows) in split(total, BLOCK) {
+        for (panel, count) in strips(range.start, range.end, at_once) {
+            let columns = (x.columns - panel * PANEL).min(count * PANEL);
+            for (start, n) in split(block_rows, tile_rows(isa, count)) {
+                let row = rows.start + block + start;
+                let mut a = [core::ptr::null::<f32>(); MAX_ROWS];
+                // SAFETY: rows and panels lie in the operands by the caller's promise.
+                unsafe {
+                    for (m, p) in a.iter_mut().enumerate().take(n) {
+                        *p = x.a.add((row + m) * x.a_stride);
+                    }
+                    tile(
+                        isa,
+                        &Tile {
+                            a: a.as_ptr(),
+                            rows: n,
+                            taps: 1,
+                            depth: x.depth,
+                            b: x.b.add(panel * panel_stride),
+                            panel_stride,
+                            c: x.c.add(row * x.c_stride + panel * PANEL),
+                            c_stride: x.c_stride,
+                            columns,
+                            accumulate: x.accumulate,
+                            epilogue: x.epilogue.at(row, panel * PANEL),
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
