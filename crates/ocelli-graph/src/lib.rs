@@ -7,3 +7,7 @@ pub mod op;
 
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};
+
+/// Stub.
+pub mod passes { /// Stub.
+ pub fn check(_: &crate::Graph) -> Result<(), std::fmt::Error> { Ok(()) } }

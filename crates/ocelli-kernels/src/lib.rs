@@ -4,9 +4,18 @@
 //! its threads. Every kernel is written once over [`simd::Simd`] and compared with a plain twin in
 //! [`reference`] by property tests.
 
+pub mod conv;
+pub mod depthwise;
+pub mod elementwise;
 pub mod gemm;
 pub mod isa;
+pub mod layout;
+pub mod math;
+pub mod pool;
 pub mod reference;
+pub mod resize;
+pub mod rows;
 pub mod simd;
+pub mod winograd;
 
 pub use isa::Isa;

@@ -1,0 +1,5 @@
+//! Every kernel on every instruction set of the machine against its plain twin, on random shapes.
+
+mod convolution;
+mod product;
+mod util;
