@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use crate::pages::Pages;
+
 /// A run of `f32`.
 #[derive(Clone)]
 pub struct Blob(Inner);
 
 #[derive(Clone)]
 enum Inner {
-    Owned(Arc<[f32]>),
+    Owned(Arc<Pages>),
     Mapped { map: Arc<Mmap>, start: usize, len: usize },
 }
 
@@ -28,7 +30,9 @@ impl Blob {
 
 impl From<Vec<f32>> for Blob {
     fn from(numbers: Vec<f32>) -> Self {
-        Self(Inner::Owned(numbers.into()))
+        let mut pages = Pages::zeros(numbers.len()).unwrap_or_else(|| panic!("no memory for {} numbers", numbers.len()));
+        pages.as_mut_slice().copy_from_slice(&numbers);
+        Self(Inner::Owned(Arc::new(pages)))
     }
 }
 
@@ -37,7 +41,7 @@ impl Deref for Blob {
 
     fn deref(&self) -> &[f32] {
         match &self.0 {
-            Inner::Owned(numbers) => numbers,
+            Inner::Owned(pages) => pages.as_slice(),
             // SAFETY: bounds and alignment were checked when the blob was made (maps begin on a page); any bits are
             // a valid `f32`.
             Inner::Mapped { map, start, len } => unsafe {

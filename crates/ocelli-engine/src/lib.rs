@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod memory;
 mod model;
+mod pages;
 mod pool;
 mod prepare;
 mod session;

@@ -1,8 +1,5 @@
 //! Where each buffer lives: one arena, shared by buffers that are not alive at the same time.
 
-use std::alloc::{self, Layout};
-use std::ptr::NonNull;
-
 /// A buffer to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -46,39 +43,6 @@ pub fn place(requests: &[Request]) -> (Vec<usize>, usize) {
         placed.push(i);
     }
     (offsets, total)
-}
-
-/// Zeros on a 64-byte boundary; the system hands out pages when they are touched.
-pub struct Arena {
-    start: NonNull<f32>,
-    layout: Layout,
-}
-
-impl Arena {
-    /// `len` zeros, or nothing if there is not so much memory.
-    pub fn new(len: usize) -> Option<Self> {
-        let layout = Layout::array::<f32>(len.max(ALIGN)).ok()?.align_to(4 * ALIGN).ok()?;
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }.cast())?;
-        Some(Self { start, layout })
-    }
-
-    /// The first element.
-    pub fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.start.as_ptr()
-    }
-
-    /// Bytes.
-    pub fn bytes(&self) -> usize {
-        self.layout.size()
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { alloc::dealloc(self.start.as_ptr().cast(), self.layout) };
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ocelli_kernels::Isa;
 
 use crate::build;
 use crate::error::EngineError;
-use crate::memory::Arena;
+use crate::pages::Pages;
 use crate::model::{Parts, RunOptions};
 use crate::pool::Pool;
 use crate::steps::{Context, Step};
@@ -28,7 +28,7 @@ pub struct StepTime {
 /// A network ready to run; one thread at a time uses it.
 pub struct Session {
     // Steps point into these two, which therefore live as long.
-    _arena: Arena,
+    _arena: Pages,
     parts: Arc<Parts>,
     steps: Vec<build::Planned>,
     batch: usize,
@@ -53,7 +53,7 @@ impl Session {
         let program = build::build(&parts, batch)?;
         let elements = program.arena_len;
         let mut arena =
-            Arena::new(elements).ok_or(EngineError::Memory { bytes: elements.saturating_mul(4) })?;
+            Pages::zeros(elements).ok_or(EngineError::Memory { bytes: elements.saturating_mul(4) })?;
         let steps = program.bind(arena.as_mut_ptr());
         let arena_bytes = arena.bytes();
         Ok(Self { _arena: arena, parts, steps, batch, options, pool, isa: Isa::best(), arena_bytes })

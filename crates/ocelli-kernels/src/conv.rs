@@ -8,7 +8,9 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use crate::Isa;
-use crate::gemm::{Epilogue, MAX_ROWS, PANEL, Tile, split, strips, tile, tile_panels, tile_rows};
+use crate::gemm::{
+    Epilogue, MAX_ROWS, PANEL, Product, Tile, product, split, strips, tile, tile_panels, tile_rows,
+};
 
 /// Extent of the pixels taken through all panels before the next.
 const BLOCK: usize = 96;
@@ -96,6 +98,25 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
     let [kernel_height, kernel_width] = x.window.kernel;
     let taps = kernel_height * kernel_width;
     assert!(taps <= MAX_TAPS, "a window of {taps} taps");
+    if x.window.is_pointwise()
+        && x.input.row == x.input.width * x.input.pixel
+        && x.input.picture == x.input.height * x.input.row
+    {
+        let matrix = Product {
+            a: x.input.data,
+            a_stride: x.input.pixel,
+            b: x.weights,
+            depth: x.depth,
+            columns: x.columns,
+            c: x.output,
+            c_stride: x.output_stride,
+            accumulate: false,
+            epilogue: x.epilogue,
+        };
+        // SAFETY: the same rows and columns, without the table.
+        unsafe { product(isa, &matrix, pixels, panels) };
+        return;
+    }
     let at_once = tile_panels(isa, pixels.len());
     let panel_stride = taps * x.depth * PANEL;
     // The pointers of a block's tiles, tile by tile and tap by tap.

@@ -47,15 +47,21 @@ unsafe fn rows_of<S: Simd>(x: &Depthwise, rows: Range<usize>, channels: Range<us
         let mut c = channels.start;
         while c < channels.end {
             let n = (channels.end - c).min(S::LANES);
+            let full = n == S::LANES;
             // SAFETY: the caller of `depthwise` promises maps as described.
             unsafe {
-                match (x.window.kernel, x.window.stride[1], n == S::LANES) {
-                    ([3, 3], 1, true) => lane::<S, 9, true>(x, &some, c, n, 1),
-                    ([3, 3], 2, true) => lane::<S, 9, true>(x, &some, c, n, 2),
-                    ([3, 3], s, false) => lane::<S, 9, false>(x, &some, c, n, s),
-                    ([5, 5], s, true) => lane::<S, 25, true>(x, &some, c, n, s),
-                    (_, s, true) => lane::<S, 0, true>(x, &some, c, n, s),
-                    (_, s, false) => lane::<S, 0, false>(x, &some, c, n, s),
+                match (x.window.kernel, x.window.stride[1], x.window.dilation[1], full) {
+                    ([3, 3], 1, 1, true) => lane::<S, 3, 1, true>(x, &some, c, n),
+                    ([3, 3], 2, 1, true) => lane::<S, 3, 2, true>(x, &some, c, n),
+                    ([5, 5], 1, 1, true) => lane::<S, 5, 1, true>(x, &some, c, n),
+                    ([5, 5], 2, 1, true) => lane::<S, 5, 2, true>(x, &some, c, n),
+                    ([7, 7], 1, 1, true) => lane::<S, 7, 1, true>(x, &some, c, n),
+                    ([3, 3], 1, 1, false) => lane::<S, 3, 1, false>(x, &some, c, n),
+                    ([3, 3], 2, 1, false) => lane::<S, 3, 2, false>(x, &some, c, n),
+                    ([5, 5], 1, 1, false) => lane::<S, 5, 1, false>(x, &some, c, n),
+                    ([5, 5], 2, 1, false) => lane::<S, 5, 2, false>(x, &some, c, n),
+                    (_, _, _, true) => lane::<S, 0, 0, true>(x, &some, c, n),
+                    (_, _, _, false) => lane::<S, 0, 0, false>(x, &some, c, n),
                 }
             }
             c += n;
@@ -70,28 +76,30 @@ unsafe fn read<S: Simd, const FULL: bool>(p: *const f32, n: usize) -> S::V {
     unsafe { if FULL { S::load(p) } else { S::load_n(p, n) } }
 }
 
-/// One vector of channels through all rows. `TAPS` is the window's extent where it is 9 or 25 (3×3, 5×5, whose
-/// loops then unroll), else 0.
+/// Most columns of the input that [`SIDE`] neighbouring windows of the specialised kinds cover.
+const SPAN: usize = (SIDE - 1) * 2 + 7;
+
+/// One vector of channels through all rows. `SIZE` is the window's side and `STRIDE` its step where they are known
+/// (undilated), so that all loops over them unroll; else both are 0.
 #[inline(always)]
-unsafe fn lane<S: Simd, const TAPS: usize, const FULL: bool>(
+unsafe fn lane<S: Simd, const SIZE: usize, const STRIDE: usize, const FULL: bool>(
     x: &Depthwise,
     rows: &Range<usize>,
     c: usize,
     n: usize,
-    stride: usize,
 ) {
     let [output_height, output_width] = x.output_size;
-    let [kernel_height, kernel_width] = match TAPS {
-        9 => [3, 3],
-        25 => [5, 5],
-        _ => x.window.kernel,
-    };
-    let dilation = x.window.dilation[1];
+    let known = SIZE > 0;
+    let kernel_height = if known { SIZE } else { x.window.kernel[0] };
+    let kernel_width = if known { SIZE } else { x.window.kernel[1] };
+    let stride = if known { STRIDE } else { x.window.stride[1] };
+    let dilation = if known { 1 } else { x.window.dilation[1] };
+    let (pad, pixel, width) = (x.window.pad[1], x.input.pixel, x.input.width);
     // Output columns whose window lies wholly inside the row.
-    let begin = x.window.pad[1].div_ceil(stride).min(output_width);
+    let begin = pad.div_ceil(stride).min(output_width);
     let reach = (kernel_width - 1) * dilation;
-    let end = if x.input.width + x.window.pad[1] > reach {
-        ((x.input.width + x.window.pad[1] - reach - 1) / stride + 1).clamp(begin, output_width)
+    let end = if width + pad > reach {
+        ((width + pad - reach - 1) / stride + 1).clamp(begin, output_width)
     } else {
         begin
     };
@@ -104,6 +112,9 @@ unsafe fn lane<S: Simd, const TAPS: usize, const FULL: bool>(
             let v = S::min(high, S::max(low, v));
             if FULL { S::store(p, v) } else { S::store_n(p, v, n) }
         };
+        let weights = x.weights.add(c);
+        let weight =
+            |ky: usize, kx: usize| read::<S, FULL>(weights.add((ky * kernel_width + kx) * x.channels), n);
         for row in rows.clone() {
             let (picture, oy) = (row / output_height, row % output_height);
             let base = x.input.data.wrapping_add(picture * x.input.picture + c);
@@ -114,45 +125,72 @@ unsafe fn lane<S: Simd, const TAPS: usize, const FULL: bool>(
             let left = x.input.height as isize - top;
             let last = if left <= 0 { 0 } else { (((left - 1) / step) as usize + 1).min(kernel_height) };
             let line = |ky: usize| base.wrapping_offset((top + ky as isize * step) * x.input.row as isize);
-            let edge = |ox: usize| {
+            // Windows that reach beyond the row, or too few for a group.
+            let single = |ox: usize| {
                 let mut sum = bias;
+                let from = (ox * stride) as isize - pad as isize;
+                let inside = |kx: usize| {
+                    let at = from + (kx * dilation) as isize;
+                    at >= 0 && at < width as isize
+                };
                 for ky in first..last {
+                    let start = line(ky).wrapping_offset(from * pixel as isize);
                     for kx in 0..kernel_width {
-                        let at = x.window.source(1, ox, kx);
-                        if at >= 0 && at < x.input.width as isize {
-                            let weight =
-                                read::<S, FULL>(x.weights.add((ky * kernel_width + kx) * x.channels + c), n);
-                            let v = read::<S, FULL>(line(ky).wrapping_add(at as usize * x.input.pixel), n);
-                            sum = S::fma(weight, v, sum);
+                        if inside(kx) {
+                            let v = read::<S, FULL>(start.wrapping_add(kx * dilation * pixel), n);
+                            sum = S::fma(weight(ky, kx), v, sum);
                         }
                     }
                 }
                 put(row * output_width + ox, sum);
             };
-            for ox in 0..begin {
-                edge(ox);
+            if !known {
+                for ox in 0..output_width {
+                    single(ox);
+                }
+                continue;
             }
-            let mut ox = begin;
-            while ox + SIDE <= end {
+            // Every column of the input is read once for all windows of a group that cover it.
+            let span = (SIDE - 1) * STRIDE + SIZE;
+            let mut ox = 0;
+            while ox < output_width {
+                let inside = ox >= begin && ox + SIDE <= end;
+                let from = (ox * STRIDE) as isize - pad as isize;
                 let mut sums = [bias; SIDE];
                 for ky in first..last {
-                    let start = line(ky).wrapping_add((ox * stride - x.window.pad[1]) * x.input.pixel);
-                    for kx in 0..kernel_width {
-                        let weight =
-                            read::<S, FULL>(x.weights.add((ky * kernel_width + kx) * x.channels + c), n);
-                        for (i, sum) in sums.iter_mut().enumerate() {
-                            let p = start.wrapping_add((i * stride + kx * dilation) * x.input.pixel);
-                            *sum = S::fma(weight, read::<S, FULL>(p, n), *sum);
+                    let start = line(ky).wrapping_offset(from * pixel as isize);
+                    let mut columns = [S::splat(0.0); SPAN];
+                    if inside {
+                        for (j, column) in columns.iter_mut().enumerate().take(span) {
+                            *column = read::<S, FULL>(start.wrapping_add(j * pixel), n);
+                        }
+                    } else {
+                        for (j, column) in columns.iter_mut().enumerate().take(span) {
+                            let at = from + j as isize;
+                            if at >= 0 && at < width as isize {
+                                *column = read::<S, FULL>(start.wrapping_add(j * pixel), n);
+                            }
+                        }
+                    }
+                    for kx in 0..SIZE {
+                        let weight = weight(ky, kx);
+                        for i in 0..SIDE {
+                            sums[i] = S::fma(weight, columns[i * STRIDE + kx], sums[i]);
                         }
                     }
                 }
-                for (i, sum) in sums.into_iter().enumerate() {
-                    put(row * output_width + ox + i, sum);
+                if ox + SIDE <= output_width {
+                    for (i, sum) in sums.into_iter().enumerate() {
+                        put(row * output_width + ox + i, sum);
+                    }
+                } else {
+                    for (i, sum) in sums.into_iter().enumerate() {
+                        if ox + i < output_width {
+                            put(row * output_width + ox + i, sum);
+                        }
+                    }
                 }
                 ox += SIDE;
-            }
-            for ox in ox..output_width {
-                edge(ox);
             }
         }
     }
