@@ -9,7 +9,7 @@ proptest! {
 
     #[test]
     fn equals_the_plain_product(
-        m in 1usize..40, n in 1usize..100, k in 1usize..70, seed in any::<u64>(),
+        m in 1usize..40, n in 1usize..100, k in prop_oneof![1usize..70, 300usize..900], seed in any::<u64>(),
         bias in any::<bool>(), residual in any::<bool>(), accumulate in any::<bool>(), clamp in any::<bool>(),
         gap in 0usize..5,
     ) {
@@ -54,14 +54,15 @@ proptest! {
                 product(isa, &x, cut..m, half..panels(n));
             }
             let found = error(&c, &expected);
-            prop_assert!(found < 2e-6, "{isa}: {found:e}");
+            // Sums of many terms are larger than what the bounds leave of them.
+            prop_assert!(found < 2e-6 + 1e-8 * k as f32, "{isa}: {found:e}");
         }
     }
 }
 
 #[test]
 fn results_do_not_depend_on_the_split() {
-    let (m, n, k) = (50, 70, 33);
+    let (m, n, k) = (50, 70, 1000);
     let (a, b) = (random(m * k, 1), random(k * n, 2));
     let packed = pack(k, n, |row, column| b[row * n + column]);
     for isa in Isa::available() {
