@@ -100,6 +100,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
     let taps = kernel_height * kernel_width;
     assert!(taps <= MAX_TAPS, "a window of {taps} taps");
     if x.window.is_pointwise()
+        && x.output_size == [x.input.height, x.input.width]
         && x.input.row == x.input.width * x.input.pixel
         && x.input.picture == x.input.height * x.input.row
     {
