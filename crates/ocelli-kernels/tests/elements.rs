@@ -1,4 +1,4 @@
-use ocelli_kernels::elementwise::{Function, Operation, Pair, binary, unary};
+use ocelli_kernels::elementwise::{Function, Operation, Pair, Triple, binary, multiply_add, unary};
 use ocelli_kernels::{Isa, reference, rows};
 use proptest::prelude::*;
 
@@ -75,6 +75,22 @@ proptest! {
                 let found = error(&y, &expected);
                 prop_assert!(found < 1e-6, "{isa} {operation:?}: {found:e}");
             }
+        }
+    }
+
+    #[test]
+    fn products_and_sums(rows in 1usize..4, n in 1usize..70, b_step in 0usize..2, seed in any::<u64>()) {
+        let (a, b, c) = (random(rows * n, seed), random(rows * n, seed ^ 1), random(rows * n, seed ^ 2));
+        let expected: Vec<f32> = (0..rows * n)
+            .map(|i| (a[i] * b[i / n * n + i % n * b_step] + c[i]).clamp(-0.5, 1.0))
+            .collect();
+        for isa in Isa::available() {
+            let mut y = vec![7.0f32; rows * n];
+            let x = Triple { a: a.as_ptr(), b: b.as_ptr(), b_step, c: c.as_ptr(), low: -0.5, high: 1.0 };
+            // SAFETY: the rows were made for these extents.
+            unsafe { multiply_add(isa, rows, n, x, [n, n, n], y.as_mut_ptr(), n) };
+            let found = error(&y, &expected);
+            prop_assert!(found < 1e-6, "{isa}: {found:e}");
         }
     }
 
