@@ -2,12 +2,18 @@
 //!
 //! [`Graph`] is small and explicit: values with shapes, nodes with an [`Op`], constants.
 
+pub mod draw;
 pub mod ir;
+pub mod onnx;
 pub mod op;
 
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};
 
 /// Stub.
-pub mod passes { /// Stub.
- pub fn check(_: &crate::Graph) -> Result<(), std::fmt::Error> { Ok(()) } }
+pub mod passes {
+    /// Stub.
+    pub fn check(_: &crate::Graph) -> Result<(), std::fmt::Error> {
+        Ok(())
+    }
+}
