@@ -7,7 +7,7 @@ Reads one JSON object a line on standard input and answers each with one:
 
     {"name": .., "error": largest difference relative to the output's largest element, "problem": null or text}
 
-The first line answered holds the versions of the packages. Exit code 3: a package is missing.
+The first line answered holds the versions of the packages, or {"missing": text} where one is not there.
 """
 
 import json
@@ -18,7 +18,7 @@ try:
     import onnx
     import onnxruntime as ort
 except ImportError as missing:
-    print(missing, file=sys.stderr)
+    print(json.dumps({"missing": str(missing)}))
     sys.exit(3)
 
 TYPES = {"f32": np.float32, "i64": np.int64, "bool": np.bool_}

@@ -33,32 +33,29 @@ impl Runtime {
     pub fn start() -> Option<Self> {
         let python = std::env::var("OCELLI_PYTHON").unwrap_or_else(|_| "python3".into());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/python/onnx_check.py");
-        let process = Command::new(&python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+        let process = Command::new(&python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let missing = |reason: &str| {
+            eprintln!(
+                "not checked with ONNX Runtime: {python}: {reason}; set OCELLI_PYTHON to a Python with onnx and onnxruntime"
+            );
+        };
         let mut process = match process {
             Ok(process) => process,
             Err(error) => {
-                eprintln!("not checked with ONNX Runtime: {python}: {error}");
+                missing(&error.to_string());
                 return None;
             }
         };
         let questions = process.stdin.take()?;
         let mut answers = BufReader::new(process.stdout.take()?).lines();
-        match answers.next() {
-            Some(Ok(versions)) => eprintln!("checking with {versions}"),
-            _ => {
-                let output = process.wait_with_output().ok()?;
-                let reason = String::from_utf8_lossy(&output.stderr).trim().to_string();
-                eprintln!(
-                    "not checked with ONNX Runtime: {python} lacks onnx or onnxruntime ({reason}); set OCELLI_PYTHON"
-                );
-                return None;
-            }
+        let hello = answers.next().and_then(Result::ok).unwrap_or_default();
+        let hello: Value = serde_json::from_str(&hello).unwrap_or_default();
+        if hello["onnxruntime"].is_null() {
+            process.wait().ok();
+            missing(hello["missing"].as_str().unwrap_or("it does not answer"));
+            return None;
         }
+        eprintln!("checking with {hello}");
         let folder = tempfile::tempdir().ok()?;
         Some(Self { process, questions, answers, folder })
     }
