@@ -212,7 +212,7 @@ fn boxes_say_what_is_computed() {
     {
         assert!(svg.contains(words), "{words}");
     }
-    assert!(draw::svg(&branches()).contains("&lt;branches&gt; &amp; &quot;more&quot;"));
+    assert!(draw::svg(&branches()).contains("&lt;branches&gt; &amp; \"more\""));
     let dot = draw::dot(&branches());
     assert!(dot.starts_with("digraph \"<branches> & \\\"more\\\"\" {"), "{dot}");
     assert_eq!(dot.matches(" -> ").count(), 15, "{dot}");

@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use ocelli_report::escape;
-
 use super::label::{Kind, Label, Picture, shape};
 use super::layout::{Layout, layout};
 use crate::ir::Graph;
@@ -257,4 +255,19 @@ fn shortened(text: &str, room: f64, letter: f64, keep_end: bool) -> String {
         true => std::iter::once('…').chain(text.chars().skip(count - kept)).collect(),
         false => text.chars().take(kept).chain(std::iter::once('…')).collect(),
     }
+}
+
+/// Text as it may stand in an element; control characters, which XML forbids, become U+FFFD.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
 }

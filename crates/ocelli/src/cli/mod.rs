@@ -1,6 +1,7 @@
 //! The command line.
 
 mod completions;
+mod export;
 mod image;
 mod models;
 mod output;
@@ -57,6 +58,8 @@ enum Command {
     /// List the networks and show one
     #[command(subcommand)]
     Models(models::Models),
+    /// Write a network for other programs (ONNX) or as a drawing
+    Export(export::Export),
     /// Re-run the papers' claims in small
     #[command(subcommand)]
     Repro(repro::Repro),
@@ -111,6 +114,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Quickstart(command) => command.run(&global),
         Command::Image(command) => command.run(&global),
         Command::Models(command) => command.run(),
+        Command::Export(command) => command.run(&global),
         Command::Repro(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     }
