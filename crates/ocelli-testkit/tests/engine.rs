@@ -43,7 +43,7 @@ fn equals_burn_on_every_network() {
         eprintln!("{name}: {error:.1e}");
         assert!(error < 1e-4, "{name}: {error:e}");
         if error > worst.0 {
-            worst = (error, name.clone());
+            worst = (error, name.to_string());
         }
     }
     eprintln!("largest: {:.1e} ({})", worst.0, worst.1);
