@@ -7,19 +7,20 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ocelli_graph::{Graph, draw, onnx};
-use ocelli_image::{Network, Runner, zoo};
+use ocelli_image::{Network, Runner, deploy, zoo};
 use ocelli_report::atomic::write_atomic;
 
 use super::Global;
 use super::output::{line, si};
 use crate::model_ref::ModelRef;
 
-/// Write a network for other programs (ONNX) or as a drawing.
+/// Write a network for other programs (ONNX), compiled for the engine, or as a drawing.
 ///
 /// Networks are written in evaluation mode. An ONNX file takes batches of any size; it wants pictures prepared as
 /// `ocelli models show` says.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  ocelli export runs/pets-1 -o pets.onnx\n  \
+    ocelli export runs/pets-1 -o pets.ocelli\n  \
     ocelli export ghostnet_100 --weights hf://timm/ghostnet_100.in1k -o ghostnet.onnx\n  \
     ocelli export resnet18 --random-init --input-size 64 --optimize -o tiny.onnx\n  \
     ocelli export resnet18 -o resnet18.svg\n  \
@@ -60,6 +61,18 @@ enum ExportFormat {
     Dot,
     /// A drawing
     Svg,
+    /// Compiled for ocelli's engine
+    Compiled,
+}
+
+/// What is to be written.
+struct Opened {
+    name: String,
+    network: Network,
+    /// `[channels, height, width]`
+    input: [usize; 3],
+    /// Labels and preprocessing, which a compiled model carries.
+    description: Option<deploy::Description>,
 }
 
 impl Export {
@@ -69,9 +82,21 @@ impl Export {
         if !to_stdout {
             check_target(&self.output)?;
         }
-        let (name, network, mut input) = self.open(format, global)?;
+        let Opened { name, network, mut input, mut description } = self.open(format, global)?;
         if let Some(side) = self.input_size {
             input = [input[0], side as usize, side as usize];
+            if let Some(description) = &mut description {
+                description.preprocess.input_size = input;
+            }
+        }
+        if format == ExportFormat::Compiled {
+            if to_stdout {
+                bail!("a compiled model is mapped from its file: give -o FILE");
+            }
+            let model = deploy::compile(&network, &name, input, description.as_ref())?;
+            model.save(&self.output)?;
+            let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
+            return self.told(&name, input, model.graph().nodes.len(), bytes).map(|()| ExitCode::SUCCESS);
         }
         let graph = self.graph(&name, &network, input)?;
         let (bytes, count) = match format {
@@ -81,7 +106,7 @@ impl Export {
                 (file, count)
             }
             ExportFormat::Dot => (draw::dot(&graph).into_bytes(), graph.nodes.len()),
-            ExportFormat::Svg => (draw::svg(&graph).into_bytes(), graph.nodes.len()),
+            _ => (draw::svg(&graph).into_bytes(), graph.nodes.len()),
         };
         if to_stdout {
             let mut out = std::io::stdout().lock();
@@ -89,16 +114,14 @@ impl Export {
             out.flush()?;
         } else {
             write_atomic(&self.output, &bytes).with_context(|| format!("{}", self.output.display()))?;
-            line(&format!(
-                "{}: {name}, input {}x{}x{}, {count} nodes, {}B",
-                self.output.display(),
-                input[0],
-                input[1],
-                input[2],
-                si(bytes.len() as f64)
-            ))?;
+            self.told(&name, input, count, bytes.len() as u64)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn told(&self, name: &str, [c, h, w]: [usize; 3], nodes: usize, bytes: u64) -> Result<()> {
+        let file = self.output.display();
+        line(&format!("{file}: {name}, input {c}x{h}x{w}, {nodes} nodes, {}B", si(bytes as f64)))
     }
 
     fn format(&self) -> Result<ExportFormat> {
@@ -110,21 +133,21 @@ impl Export {
             "onnx" => Ok(ExportFormat::Onnx),
             "dot" | "gv" => Ok(ExportFormat::Dot),
             "svg" => Ok(ExportFormat::Svg),
+            "ocelli" => Ok(ExportFormat::Compiled),
             _ => bail!(
-                "{}: the ending says no format; give --format onnx, dot or svg",
+                "{}: the ending says no format; give --format onnx, compiled, dot or svg",
                 self.output.display()
             ),
         }
     }
 
-    /// The network's name, the network, and its input `[channels, height, width]`.
-    fn open(&self, format: ExportFormat, global: &Global) -> Result<(String, Network, [usize; 3])> {
+    fn open(&self, format: ExportFormat, global: &Global) -> Result<Opened> {
         let device = global.device()?;
         let reference = ModelRef::parse(&self.model)?;
         if let (ModelRef::Name(name), None) = (&reference, &self.weights) {
             let entry = zoo::entry(name)?;
             // A drawing shows no weights.
-            let drawing = format != ExportFormat::Onnx;
+            let drawing = matches!(format, ExportFormat::Dot | ExportFormat::Svg);
             if !drawing && !self.random_init {
                 bail!(
                     "'{name}' names an untrained network: give it --weights FILE (or hf://...), or --random-init to \
@@ -138,17 +161,19 @@ impl Export {
                     eprintln!("note: {name} has freshly drawn weights (--random-init): its outputs mean nothing yet");
                 }
             }
-            return Ok((name.clone(), network, entry.input_shape()));
+            let input = entry.input_shape();
+            return Ok(Opened { name: name.clone(), network, input, description: None });
         }
         if self.random_init {
             bail!("--random-init goes with a registered name, and '{}' holds weights of its own", self.model);
         }
         let model = reference.open(self.weights.as_deref(), self.lenient, &device)?;
+        let description = Some(deploy::Description::of(&model));
         let (name, input) = (model.name.clone(), model.preprocess.input_size);
         let Runner::Burn { network, .. } = model.runner else {
             bail!("{}: a compiled model cannot be exported; name the model file it was made from", self.model);
         };
-        Ok((name, *network, input))
+        Ok(Opened { name, network: *network, input, description })
     }
 
     fn graph(&self, name: &str, network: &Network, input: [usize; 3]) -> Result<Graph> {

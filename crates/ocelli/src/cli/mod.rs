@@ -63,7 +63,7 @@ enum Command {
     Models(models::Models),
     /// Time networks in the engine, side by side with other runtimes
     Bench(bench::Bench),
-    /// Write a network for other programs (ONNX) or as a drawing
+    /// Write a network for other programs (ONNX), compiled, or as a drawing
     Export(export::Export),
     /// Re-run the papers' claims in small
     #[command(subcommand)]
