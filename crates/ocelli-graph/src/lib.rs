@@ -2,6 +2,8 @@
 //!
 //! [`Graph`] is small and explicit: values with shapes, nodes with an [`Op`], constants.
 
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod ir;
 pub mod op;
 

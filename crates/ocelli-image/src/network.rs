@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_graph::Graph;
+use ocelli_graph::capture::{self, CaptureError};
 use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
@@ -66,6 +68,11 @@ macro_rules! backbones {
         }
 
         impl Network {
+            /// Name of the kind of network.
+            fn kind(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name)),+ }
+            }
+
             fn backbone(&self) -> &dyn Backbone {
                 match self { $(Self::$name(net) => net),+ }
             }
@@ -166,6 +173,25 @@ impl Network {
             }
         }
         layers
+    }
+
+    /// What [`forward`](Self::forward) computes for pictures of `[channels, height, width]`, as a graph: any batch
+    /// size, parameters and running statistics under published names, nodes named after their layers.
+    ///
+    /// # Errors
+    /// If the picture does not suit the network. The network must not be on an autodiff device.
+    pub fn graph(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
+        let rename = |name: &str| self.published_name(name).into_owned();
+        capture::capture(self, picture, self.kind(), rename, |net, x| net.forward(x))
+    }
+
+    /// [`graph`](Self::graph) without the parameters' values: for costs and drawings. Touches no weight.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn structure(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
+        let rename = |name: &str| self.published_name(name).into_owned();
+        capture::structure(self, picture, self.kind(), rename, |net, x| net.forward(x))
     }
 
     /// Name (as published) of the classifier layer.

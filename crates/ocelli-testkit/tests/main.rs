@@ -4,6 +4,7 @@ mod caffe;
 mod costs;
 mod files;
 mod goldens;
+mod graphs;
 mod hostile;
 mod names;
 mod zoo;
