@@ -4,12 +4,10 @@
 
 #[cfg(feature = "capture")]
 pub mod capture;
+pub mod interpret;
 pub mod ir;
 pub mod op;
+pub mod passes;
 
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};
-
-/// Stub.
-pub mod passes { /// Stub.
- pub fn check(_: &crate::Graph) -> Result<(), std::fmt::Error> { Ok(()) } }

@@ -422,7 +422,13 @@ impl Binary {
     pub fn is_comparison(self) -> bool {
         matches!(
             self,
-            Self::Equal | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual | Self::And | Self::Or
+            Self::Equal
+                | Self::Less
+                | Self::LessEqual
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::And
+                | Self::Or
         )
     }
 }

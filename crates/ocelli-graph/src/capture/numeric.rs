@@ -65,17 +65,13 @@ impl Translator<'_> {
             N::Min(o) => self.reduce_all(Reduction::Min, o),
             N::MaxDimWithIndices(o) => self.extreme(&o.tensor, o.dim, true, &o.out, &o.out_indices),
             N::MinDimWithIndices(o) => self.extreme(&o.tensor, o.dim, false, &o.out, &o.out_indices),
-            N::ArgMax(o) => {
-                self.unary_like(Op::ArgExtreme { axis: o.axis, largest: true }, &o.input, &o.out)
-            }
+            N::ArgMax(o) => self.unary_like(Op::ArgExtreme { axis: o.axis, largest: true }, &o.input, &o.out),
             N::ArgMin(o) => {
                 self.unary_like(Op::ArgExtreme { axis: o.axis, largest: false }, &o.input, &o.out)
             }
             N::TopK(o) => self.top_k(&o.input, o.axis, true, Some(&o.out), None),
             N::ArgTopK(o) => self.top_k(&o.input, o.axis, true, None, Some(&o.out)),
-            N::TopKWithIndices(o) => {
-                self.top_k(&o.tensor, o.dim, true, Some(&o.out), Some(&o.out_indices))
-            }
+            N::TopKWithIndices(o) => self.top_k(&o.tensor, o.dim, true, Some(&o.out), Some(&o.out_indices)),
             N::Sort(o) => self.top_k(&o.input, o.dim, o.descending, Some(&o.out), None),
             N::ArgSort(o) => self.top_k(&o.input, o.dim, o.descending, None, Some(&o.out)),
             N::SortWithIndices(o) => {

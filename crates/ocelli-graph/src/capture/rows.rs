@@ -39,8 +39,7 @@ impl Translator<'_> {
                 let (weights, indices) = (self.input(&own.weights)?, self.input(&own.indices)?);
                 let (picked, out) = (self.shape(&own.indices)?, self.shape(&own.out)?);
                 let count = self.product(&picked)?;
-                let flat =
-                    self.step(Op::Reshape, vec![indices], vec![count], element(own.indices.dtype));
+                let flat = self.step(Op::Reshape, vec![indices], vec![count], element(own.indices.dtype));
                 let width = out.last().copied().unwrap_or(Dim::Fixed(1));
                 let rows = self.step(
                     Op::Gather { axis: 0 },
@@ -145,8 +144,7 @@ impl Translator<'_> {
             added = Some(self.step(Op::Where, inputs, shape, ElementType::F32));
         }
         inputs.extend(added);
-        let op =
-            Op::Attention { scale: scale as f32, causal: own.options.is_causal, mask: added.is_some() };
+        let op = Op::Attention { scale: scale as f32, causal: own.options.is_causal, mask: added.is_some() };
         self.emit(op, inputs, &own.out).map(drop)
     }
 }

@@ -117,7 +117,12 @@ impl Translator<'_> {
         }
     }
 
-    fn transpose(&mut self, x: &TensorIr, permutation: Vec<usize>, out: &TensorIr) -> Result<(), CaptureError> {
+    fn transpose(
+        &mut self,
+        x: &TensorIr,
+        permutation: Vec<usize>,
+        out: &TensorIr,
+    ) -> Result<(), CaptureError> {
         let id = self.input(x)?;
         match self.lazy(id) {
             Some(lazy) => {

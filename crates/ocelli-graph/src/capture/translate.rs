@@ -145,8 +145,7 @@ impl Translator<'_> {
     }
 
     pub fn batch(&self, problem: &str) -> CaptureError {
-        let operation =
-            if self.operation.is_empty() { "the network".into() } else { self.operation.clone() };
+        let operation = if self.operation.is_empty() { "the network".into() } else { self.operation.clone() };
         CaptureError::Batch { operation, layer: self.place(), problem: problem.to_string() }
     }
 
@@ -227,7 +226,8 @@ impl Translator<'_> {
         }
         let Some(name) = self.parameters.get(&out.id).cloned() else { return Ok(false) };
         let published = (self.rename)(&name);
-        let lazy = Lazy::new(Source::Parameter(name), out.shape.iter().copied().collect(), element(out.dtype));
+        let lazy =
+            Lazy::new(Source::Parameter(name), out.shape.iter().copied().collect(), element(out.dtype));
         let id = self.constant(lazy, published);
         self.ids.insert(out.id, id);
         Ok(true)
@@ -337,8 +337,9 @@ impl Translator<'_> {
             return self.filled(out, numbers[0]);
         }
         let part = numbers.len() / 2;
-        let repeats = three.iter::<f64>().zip(numbers.iter().cycle().take(part).cycle()).all(|(a, b)| a == *b)
-            && numbers[..part] == numbers[part..];
+        let repeats =
+            three.iter::<f64>().zip(numbers.iter().cycle().take(part).cycle()).all(|(a, b)| a == *b)
+                && numbers[..part] == numbers[part..];
         if shape[0] != Dim::Batch(1) || !repeats {
             return Err(self.batch("its data changes"));
         }
@@ -363,13 +364,7 @@ impl Translator<'_> {
     }
 
     /// A node whose result only further nodes of the same operation read.
-    pub fn step(
-        &mut self,
-        op: Op,
-        inputs: Vec<ValueId>,
-        shape: Vec<Dim>,
-        element: ElementType,
-    ) -> ValueId {
+    pub fn step(&mut self, op: Op, inputs: Vec<ValueId>, shape: Vec<Dim>, element: ElementType) -> ValueId {
         let id = self.graph.add_value(String::new(), shape, element);
         self.node(op, inputs, vec![id]);
         id
@@ -398,10 +393,15 @@ impl Translator<'_> {
 
     /// Names the constants that are read and gathers their elements.
     fn finish(mut self) -> (Graph, Vec<Pending>) {
-        let read: BTreeSet<ValueId> =
-            self.graph.nodes.iter().flat_map(|node| &node.inputs).chain(&self.graph.outputs).copied().collect();
-        let mut used: Vec<ValueId> =
-            self.constants.keys().copied().filter(|id| read.contains(id)).collect();
+        let read: BTreeSet<ValueId> = self
+            .graph
+            .nodes
+            .iter()
+            .flat_map(|node| &node.inputs)
+            .chain(&self.graph.outputs)
+            .copied()
+            .collect();
+        let mut used: Vec<ValueId> = self.constants.keys().copied().filter(|id| read.contains(id)).collect();
         // A parameter as it is before its rearrangements: the former keeps the published name.
         used.sort_by_key(|id| (!self.constants[id].steps.is_empty(), *id));
         let mut pending = Vec::new();

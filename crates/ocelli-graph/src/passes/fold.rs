@@ -1,0 +1,41 @@
+//! Computes beforehand what depends on constants alone.
+
+use super::edit::{fixed, tensor};
+use crate::interpret::{Tensor, run_node};
+use crate::ir::Graph;
+use crate::op::Op;
+
+/// A result larger than this is stored only if it is no larger than what it is made of.
+const SMALL: usize = 1 << 16;
+
+/// Replaces nodes whose inputs are all constants by their results. Returns whether there were any.
+pub fn fold_constants(graph: &mut Graph) -> bool {
+    let mut changed = false;
+    for i in 0..graph.nodes.len() {
+        let node = &graph.nodes[i];
+        if matches!(node.op, Op::Custom { .. }) {
+            continue;
+        }
+        let inputs: Option<Vec<Tensor>> = node.inputs.iter().map(|&id| tensor(graph, id)).collect();
+        let outputs: Option<Vec<_>> = node
+            .outputs
+            .iter()
+            .map(|&id| Some((fixed(&graph.value(id).shape)?, graph.value(id).element)))
+            .collect();
+        let (Some(inputs), Some(outputs)) = (inputs, outputs) else { continue };
+        let from: usize = inputs.iter().map(|tensor| tensor.data.len()).sum();
+        let to: usize = outputs.iter().map(|(shape, _)| shape.iter().product::<usize>()).sum();
+        if to > SMALL.max(from) {
+            continue;
+        }
+        let Ok(results) = run_node(node, inputs.iter().collect(), outputs) else { continue };
+        let ids = graph.nodes[i].outputs.clone();
+        for (id, tensor) in ids.into_iter().zip(results) {
+            graph.constants.insert(id, tensor.data);
+        }
+        graph.nodes[i].outputs.clear();
+        changed = true;
+    }
+    graph.nodes.retain(|node| !node.outputs.is_empty());
+    changed
+}

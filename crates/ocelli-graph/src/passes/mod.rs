@@ -1,0 +1,47 @@
+//! What is done to a graph: checking it, and rewriting it into fewer and larger operations.
+
+mod absorb;
+mod canonical;
+mod check;
+mod common;
+mod dead;
+mod edit;
+mod fold;
+mod fuse;
+mod geometry;
+mod infer;
+mod noop;
+#[cfg(test)]
+mod tests;
+
+pub use absorb::fold_batch_norms;
+pub use canonical::canonicalize;
+pub use check::{GraphError, check};
+pub use common::merge_equal;
+pub use dead::remove_dead;
+pub use fold::fold_constants;
+pub use fuse::fuse_epilogues;
+pub use noop::remove_noops;
+
+use crate::ir::Graph;
+
+/// Most rounds of rewriting; a few are enough for any network.
+const MOST_ROUNDS: usize = 100;
+
+/// Rewrites `graph` into fewer and larger operations until nothing changes any more. What it computes stays the same
+/// but for rounding.
+pub fn optimize(graph: &mut Graph) {
+    for _ in 0..MOST_ROUNDS {
+        let mut changed = fold_constants(graph);
+        changed |= remove_noops(graph);
+        changed |= canonicalize(graph);
+        // Removes what the former left behind, so that single readers are seen as such.
+        changed |= remove_dead(graph);
+        changed |= merge_equal(graph);
+        if !changed && !fold_batch_norms(graph) {
+            break;
+        }
+    }
+    while fuse_epilogues(graph) {}
+    remove_dead(graph);
+}
