@@ -12,7 +12,7 @@ use crate::op::Op;
 pub struct NodeCost {
     /// Name of the node.
     pub name: String,
-    /// Name of the operation, as it is serialised.
+    /// Name of the operation.
     pub op: String,
     /// Shape of the first result at batch 1.
     pub output: Vec<usize>,
@@ -42,7 +42,7 @@ pub fn costs(graph: &Graph) -> Vec<NodeCost> {
             }
             NodeCost {
                 name: node.name.clone(),
-                op: node.op.name().to_string(),
+                op: node.op.kind().to_string(),
                 output: node.outputs.first().map(|&id| graph.value(id).shape_at(1)).unwrap_or_default(),
                 macs: macs(graph, node),
                 params,

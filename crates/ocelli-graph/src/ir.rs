@@ -161,4 +161,39 @@ impl Graph {
     pub fn constant_f32(&self, id: ValueId) -> Option<&[f32]> {
         self.constants.get(&id).and_then(Constant::as_f32)
     }
+
+    /// Removes values that nothing refers to and numbers the others anew. Returns every old value's new identity.
+    pub fn drop_unused_values(&mut self) -> Vec<Option<ValueId>> {
+        let mut used = vec![false; self.values.len()];
+        let nodes = self.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs));
+        for id in nodes.chain(&self.inputs).chain(&self.outputs) {
+            used[id.index()] = true;
+        }
+        let mut next = 0;
+        let moved: Vec<Option<ValueId>> = used
+            .iter()
+            .map(|&used| {
+                used.then(|| {
+                    next += 1;
+                    ValueId(next - 1)
+                })
+            })
+            .collect();
+        let mut at = 0;
+        self.values.retain(|_| {
+            at += 1;
+            used[at - 1]
+        });
+        let anew = |id: &mut ValueId| *id = moved[id.index()].unwrap_or(*id);
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().for_each(anew);
+            node.outputs.iter_mut().for_each(anew);
+        }
+        self.inputs.iter_mut().for_each(anew);
+        self.outputs.iter_mut().for_each(anew);
+        let constants = std::mem::take(&mut self.constants);
+        self.constants =
+            constants.into_iter().filter_map(|(id, constant)| Some((moved[id.index()]?, constant))).collect();
+        moved
+    }
 }

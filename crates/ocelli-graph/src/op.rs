@@ -366,24 +366,97 @@ pub enum Op {
     },
 }
 
+impl Unary {
+    /// The function's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Clamp { .. } => "clamp",
+            Self::LeakyRelu { .. } => "leaky_relu",
+            Self::Gelu => "gelu",
+            Self::Sigmoid => "sigmoid",
+            Self::HardSigmoid { .. } => "hard_sigmoid",
+            Self::HardSwish => "hard_swish",
+            Self::Silu => "silu",
+            Self::Tanh => "tanh",
+            Self::Erf => "erf",
+            Self::Exp => "exp",
+            Self::Log => "log",
+            Self::Sqrt => "sqrt",
+            Self::Reciprocal => "reciprocal",
+            Self::Neg => "neg",
+            Self::Abs => "abs",
+            Self::Sign => "sign",
+            Self::Floor => "floor",
+            Self::Ceil => "ceil",
+            Self::Round => "round",
+            Self::Sin => "sin",
+            Self::Cos => "cos",
+            Self::Not => "not",
+        }
+    }
+}
+
+impl Binary {
+    /// The function's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Mul => "mul",
+            Self::Div => "div",
+            Self::Pow => "pow",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Equal => "equal",
+            Self::Less => "less",
+            Self::LessEqual => "less_equal",
+            Self::Greater => "greater",
+            Self::GreaterEqual => "greater_equal",
+            Self::And => "and",
+            Self::Or => "or",
+        }
+    }
+
+    /// Whether the result is a truth value.
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::Less
+                | Self::LessEqual
+                | Self::Greater
+                | Self::GreaterEqual
+                | Self::And
+                | Self::Or
+        )
+    }
+}
+
 impl Op {
-    /// Its name, as it is serialised.
-    pub fn name(&self) -> &'static str {
+    /// A short name of what is computed.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Conv { .. } => "conv",
             Self::ConvTranspose { .. } => "conv_transpose",
             Self::Linear { .. } => "linear",
-            Self::MatMul => "mat_mul",
+            Self::MatMul => "matmul",
             Self::Attention { .. } => "attention",
             Self::BatchNorm { .. } => "batch_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::GroupNorm { .. } => "group_norm",
-            Self::Unary { .. } => "unary",
-            Self::Binary { .. } => "binary",
+            Self::Unary { function } => function.name(),
+            Self::Binary { function } => function.name(),
             Self::Where => "where",
             Self::Softmax { .. } => "softmax",
             Self::LogSoftmax { .. } => "log_softmax",
-            Self::Reduce { .. } => "reduce",
+            Self::Reduce { reduction, .. } => match reduction {
+                Reduction::Mean => "mean",
+                Reduction::Sum => "sum",
+                Reduction::Max => "reduce_max",
+                Reduction::Min => "reduce_min",
+                Reduction::Prod => "product",
+            },
             Self::ArgExtreme { .. } => "arg_extreme",
             Self::TopK { .. } => "top_k",
             Self::MaxPool(_) => "max_pool",

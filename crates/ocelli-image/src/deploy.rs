@@ -71,7 +71,9 @@ pub fn compile(
     picture: [usize; 3],
     description: Option<&Description>,
 ) -> Result<Model, DeployError> {
-    compile_graph(network.graph(name, picture)?, description)
+    let mut graph = network.graph(picture)?;
+    graph.name = name.to_string();
+    compile_graph(graph, description)
 }
 
 /// As [`compile`], from a captured graph.
@@ -79,7 +81,8 @@ pub fn compile(
 /// # Errors
 /// As [`compile`].
 pub fn compile_graph(mut graph: Graph, description: Option<&Description>) -> Result<Model, DeployError> {
-    passes::optimize(&mut graph)?;
+    passes::optimize(&mut graph);
+    passes::check(&graph)?;
     let text = description.map_or_else(String::new, |d| serde_json::json!(d).to_string());
     Ok(Model::compile(graph, text)?)
 }

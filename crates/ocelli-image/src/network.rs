@@ -68,6 +68,11 @@ macro_rules! backbones {
         }
 
         impl Network {
+            /// Name of the kind of network.
+            fn kind(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name)),+ }
+            }
+
             fn backbone(&self) -> &dyn Backbone {
                 match self { $(Self::$name(net) => net),+ }
             }
@@ -170,14 +175,23 @@ impl Network {
         layers
     }
 
-    /// The forward pass for pictures of `[channels, height, width]` as a graph called `name`, with all weights under
-    /// their published names. Nothing is computed.
+    /// What [`forward`](Self::forward) computes for pictures of `[channels, height, width]`, as a graph: any batch
+    /// size, parameters and running statistics under published names, nodes named after their layers.
     ///
     /// # Errors
-    /// If the network has an operation the graph does not know.
-    pub fn graph(&self, name: &str, picture: [usize; 3]) -> Result<Graph, CaptureError> {
-        let published = |own: &str| self.published_name(own).into_owned();
-        capture::capture(self, picture, name, published, |net, x| net.forward(x))
+    /// If the picture does not suit the network. The network must not be on an autodiff device.
+    pub fn graph(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
+        let rename = |name: &str| self.published_name(name).into_owned();
+        capture::capture(self, picture, self.kind(), rename, |net, x| net.forward(x))
+    }
+
+    /// [`graph`](Self::graph) without the parameters' values: for costs and drawings. Touches no weight.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    pub fn structure(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
+        let rename = |name: &str| self.published_name(name).into_owned();
+        capture::structure(self, picture, self.kind(), rename, |net, x| net.forward(x))
     }
 
     /// Name (as published) of the classifier layer.

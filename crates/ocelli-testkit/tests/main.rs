@@ -5,6 +5,7 @@ mod costs;
 mod engine;
 mod files;
 mod goldens;
+mod graphs;
 mod hostile;
 mod names;
 mod zoo;

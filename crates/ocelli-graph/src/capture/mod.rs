@@ -1,146 +1,147 @@
-//! A module's forward pass as a graph, recorded on burn's capture device; nothing is computed.
+//! From a burn module to a [`Graph`](crate::Graph): its forward pass is recorded, not executed.
 //!
-//! The pass is recorded for batches of 2 and 3: extents that differ depend on the batch ([`Dim::Batch`]), all others are
-//! fixed. Parameters are replaced by recorded zeros while recording, which tells their names, and appear in the
-//! graph as constants with their own values.
+//! The pass is recorded twice, for batches of 2 and 3. Extents that differ are multiples of the batch size and stay
+//! symbolic. Parameters are recorded as zeros and their values read from the module afterwards; running statistics
+//! arrive in the recording as values of their own, so that nothing in the module is replaced.
 
-mod convert;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use burn_capture::{CaptureBackend, TensorId};
 
-use std::cell::LazyCell;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use crate::ir::Graph;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
-use burn_capture::{CaptureBackend, CapturedGraph, TensorId};
-use ocelli_nn::state_dict::{Path, is_buffer, state_dict};
+mod constants;
+mod numeric;
+mod record;
+mod rows;
+mod shape;
+mod translate;
+mod window;
 
-use crate::ir::{Dim, Graph};
-
-thread_local! {
-    // One per thread: their number is limited, and a device serves one capture at a time.
-    static CAPTURE: LazyCell<Device> = LazyCell::new(Device::capture);
-}
-
-/// Why a forward pass does not become a graph.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
+/// Why a module could not be captured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureError {
-    /// An operation has no counterpart in the graph.
-    #[error("after {after}: the graph has no operation for {operation}")]
+    /// The forward pass itself failed: the input does not suit the network.
+    #[error("the forward pass failed: {0}")]
+    Forward(String),
+    /// The recording could not be closed.
+    #[error("the recording could not be closed: {0}")]
+    Recording(String),
+    /// A graph has no operator for what was recorded.
+    #[error("{layer}: the operation {operation} has no counterpart in a graph{detail}")]
     Unsupported {
-        /// The last named layer before it.
-        after: String,
-        /// The operation.
+        /// What was recorded.
         operation: String,
-    },
-    /// The forward pass takes another way for another batch size.
-    #[error("the forward pass depends on the batch size in more than its extents: {problem}")]
-    Batch {
         /// Where.
+        layer: String,
+        /// What exactly is missing; empty or beginning with a colon.
+        detail: String,
+    },
+    /// What is computed depends on the batch size in a way a graph cannot express.
+    #[error("{layer}: {operation} depends on the batch size: {problem}")]
+    Batch {
+        /// What was recorded.
+        operation: String,
+        /// Where.
+        layer: String,
+        /// How.
         problem: String,
     },
-    /// The recording is not complete.
-    #[error("the recording is not complete: {problem}")]
-    Recording {
-        /// What is missing.
-        problem: String,
-    },
 }
 
-/// Records `forward` for pictures of `[channels, height, width]`. `rename` gives the published name of a
-/// parameter.
-///
-/// # Errors
-/// If the pass contains an operation the graph does not know.
-pub fn capture<M: Module, const O: usize>(
-    module: &M,
-    [channels, height, width]: [usize; 3],
-    name: &str,
-    rename: impl Fn(&str) -> String,
-    forward: impl Fn(&M, Tensor<4>) -> Tensor<O>,
-) -> Result<Graph, CaptureError> {
-    let (two, names) = record(module, [2, channels, height, width], &forward)?;
-    let (three, _) = record(module, [3, channels, height, width], &forward)?;
-    let mut values: BTreeMap<String, TensorData> = state_dict(module);
-    let mut parameters = HashMap::new();
-    for (id, own) in names {
-        let data = values.remove(&own).or_else(|| {
-            // Shared by two layers: read once more.
-            state_dict(module).remove(&own)
-        });
-        let data = data.ok_or_else(|| CaptureError::Recording { problem: format!("no values for {own}") })?;
-        let numbers: Vec<f32> = data
-            .try_into_vec()
-            .map_err(|_| CaptureError::Recording { problem: format!("{own} is not float32") })?;
-        parameters.insert(id, (rename(&own), Arc::<[f32]>::from(numbers)));
-    }
-    convert::convert(name, &two, &three, &parameters)
+/// What a forward pass may return.
+pub trait Outputs {
+    /// The recorded identities of the tensors, in order.
+    #[doc(hidden)]
+    fn ids(&self) -> Vec<TensorId>;
 }
 
-type Names = HashMap<TensorId, String>;
-
-fn record<M: Module, const O: usize>(
-    module: &M,
-    input: [usize; 4],
-    forward: &impl Fn(&M, Tensor<4>) -> Tensor<O>,
-) -> Result<(CapturedGraph, Names), CaptureError> {
-    let device = CAPTURE.with(|device| (**device).clone());
-    // A runtime input comes from outside of the scope.
-    let x = Tensor::<4>::zeros(input, &Device::flex());
-    let mut names = HashMap::new();
-    let captured = device
-        .capture_scope(|scope| {
-            let mut shadow = Shadow { device: device.clone(), path: Path::default(), names: HashMap::new() };
-            let module = module.clone().map(&mut shadow);
-            names = shadow.names;
-            let x = x.to_device(&device);
-            let y = forward(&module, x.clone());
-            scope.complete([id(&x)], [id(&y)])
-        })
-        .map_err(|error| CaptureError::Recording { problem: error.to_string() })?;
-    Ok((captured, names))
-}
-
-/// Puts recorded zeros in the place of every parameter and remembers which is which.
-struct Shadow {
-    device: Device,
-    path: Path,
-    names: Names,
-}
-
-impl ModuleMapper for Shadow {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        // Clones share their running statistics: what is put here would reach the original. They are recorded with
-        // their values when the forward pass moves them to the device.
-        if is_buffer(&name) {
-            return param;
-        }
-        let zeros = Tensor::zeros(param.lazy_shape(), &self.device);
-        self.names.insert(id(&zeros), name);
-        Param::initialized(param.id, zeros)
+impl<const D: usize> Outputs for Tensor<D> {
+    fn ids(&self) -> Vec<TensorId> {
+        vec![id(self)]
     }
 }
 
+impl<T: Outputs> Outputs for Vec<T> {
+    fn ids(&self) -> Vec<TensorId> {
+        self.iter().flat_map(Outputs::ids).collect()
+    }
+}
+
+impl<A: Outputs, B: Outputs> Outputs for (A, B) {
+    fn ids(&self) -> Vec<TensorId> {
+        let (a, b) = self;
+        a.ids().into_iter().chain(b.ids()).collect()
+    }
+}
+
+/// The identity of a tensor on the capture device.
 fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
     let primitive = tensor.clone().try_into_primitive::<CaptureBackend>();
     primitive.expect("the tensor lives on the capture device").id()
 }
 
-/// The extent that is `two` in a batch of 2 and `three` in one of 3.
-fn dim(two: usize, three: usize) -> Option<Dim> {
-    if two == three {
-        Some(Dim::Fixed(two))
-    } else {
-        (two.is_multiple_of(2) && three == two / 2 * 3).then_some(Dim::Batch(two / 2))
-    }
+/// Captures what `forward` computes for pictures `[batch, channels, height, width]`, the last three being `input`.
+///
+/// `rename` gives the published name of the parameter with the given name in the module. `module` is not altered; it
+/// must live on a device without autodiff.
+///
+/// # Errors
+/// If the pass cannot be recorded or expressed as a [`Graph`].
+///
+/// ```
+/// use burn::tensor::Device;
+/// use ocelli_graph::{Dim, Op, capture};
+/// use ocelli_nn::Conv2dConfig;
+///
+/// let conv = Conv2dConfig::new(3, 8, 3).init(&Device::flex());
+/// let graph = capture::capture(&conv, [3, 16, 16], "conv", str::to_string, |conv, x| conv.forward(x))?;
+/// assert!(matches!(graph.nodes[0].op, Op::Conv { .. }));
+/// assert_eq!(graph.value(graph.outputs[0]).shape[0], Dim::Batch(1));
+/// # Ok::<(), ocelli_graph::capture::CaptureError>(())
+/// ```
+pub fn capture<M: Module, O: Outputs>(
+    module: &M,
+    input: [usize; 3],
+    name: &str,
+    rename: impl Fn(&str) -> String,
+    forward: impl Fn(&M, Tensor<4>) -> O,
+) -> Result<Graph, CaptureError> {
+    let (mut graph, pending) = record_twice(module, input, name, &rename, &forward)?;
+    constants::fill(&mut graph, pending, module);
+    Ok(graph)
+}
+
+/// As [`capture`] without the values of parameters: a graph to look at (costs, drawings), not to run. Parameters are
+/// values that no node computes and that have no entry among the constants.
+///
+/// # Errors
+/// As [`capture`].
+pub fn structure<M: Module, O: Outputs>(
+    module: &M,
+    input: [usize; 3],
+    name: &str,
+    rename: impl Fn(&str) -> String,
+    forward: impl Fn(&M, Tensor<4>) -> O,
+) -> Result<Graph, CaptureError> {
+    record_twice(module, input, name, &rename, &forward).map(|(graph, _)| graph)
+}
+
+fn record_twice<M: Module, O: Outputs>(
+    module: &M,
+    [channels, height, width]: [usize; 3],
+    name: &str,
+    rename: &impl Fn(&str) -> String,
+    forward: &impl Fn(&M, Tensor<4>) -> O,
+) -> Result<(Graph, Vec<constants::Pending>), CaptureError> {
+    let device: Device = record::device();
+    let [two, three] = [2, 3].map(|batch| {
+        let input = [batch, channels, height, width];
+        record::record(module, &device, |module| {
+            let input = Tensor::zeros(input, &device);
+            let outputs = forward(module, input.clone());
+            (id(&input), outputs.ids(), Box::new(outputs))
+        })
+    });
+    translate::translate(two?, three?, name, rename)
 }

@@ -1,40 +1,47 @@
-//! Rewrites of a graph that keep its meaning.
+//! What is done to a graph: checking it, and rewriting it into fewer and larger operations.
 
-mod batch_norm;
+mod absorb;
 mod canonical;
 mod check;
-mod clean;
+mod common;
+mod dead;
+mod edit;
 mod fold;
 mod fuse;
-mod util;
+mod geometry;
+mod infer;
+mod noop;
+#[cfg(test)]
+mod tests;
 
-pub use batch_norm::fold_batch_norms;
+pub use absorb::fold_batch_norms;
 pub use canonical::canonicalize;
 pub use check::{GraphError, check};
-pub use clean::{remove_dead, remove_no_ops};
+pub use common::merge_equal;
+pub use dead::remove_dead;
 pub use fold::fold_constants;
-pub use fuse::fuse;
+pub use fuse::fuse_epilogues;
+pub use noop::remove_noops;
 
 use crate::ir::Graph;
 
-/// Runs all passes in a good order; the graph computes the same values with fewer nodes.
-///
-/// # Errors
-/// If the graph contradicts itself.
-pub fn optimize(graph: &mut Graph) -> Result<(), GraphError> {
-    check(graph)?;
-    loop {
-        let before = graph.nodes.len();
-        fold_constants(graph);
-        remove_no_ops(graph);
-        canonicalize(graph);
-        remove_dead(graph);
-        if graph.nodes.len() == before {
+/// Most rounds of rewriting; a few are enough for any network.
+const MOST_ROUNDS: usize = 100;
+
+/// Rewrites `graph` into fewer and larger operations until nothing changes any more. What it computes stays the same
+/// but for rounding.
+pub fn optimize(graph: &mut Graph) {
+    for _ in 0..MOST_ROUNDS {
+        let mut changed = fold_constants(graph);
+        changed |= remove_noops(graph);
+        changed |= canonicalize(graph);
+        // Removes what the former left behind, so that single readers are seen as such.
+        changed |= remove_dead(graph);
+        changed |= merge_equal(graph);
+        if !changed && !fold_batch_norms(graph) {
             break;
         }
     }
-    fold_batch_norms(graph);
-    fuse(graph);
+    while fuse_epilogues(graph) {}
     remove_dead(graph);
-    check(graph)
 }

@@ -178,11 +178,12 @@ impl Export {
 
     fn graph(&self, name: &str, network: &Network, input: [usize; 3]) -> Result<Graph> {
         let mut graph = network
-            .graph(name, input)
+            .graph(input)
             .with_context(|| format!("'{name}' with input {}x{}x{}", input[0], input[1], input[2]))?;
         if self.optimize {
-            ocelli_graph::passes::optimize(&mut graph)?;
+            ocelli_graph::passes::optimize(&mut graph);
         }
+        graph.name = name.to_string();
         Ok(graph)
     }
 }

@@ -360,7 +360,8 @@ impl Subject {
         if let Some(side) = size {
             input = [input[0], side, side];
         }
-        let graph = network.graph(&name, input)?;
+        let mut graph = network.graph(input)?;
+        graph.name = name.clone();
         let onnx = if against.iter().any(|&a| a != Against::Pytorch) {
             let file = folder.join("model.onnx");
             std::fs::write(&file, ocelli_graph::onnx::export(&graph)?)?;
