@@ -6,6 +6,9 @@ mod files;
 mod goldens;
 mod hostile;
 mod names;
+mod onnx;
+#[path = "../../ocelli-graph/tests/ops/runtime.rs"]
+mod onnx_runtime;
 mod zoo;
 
 use std::collections::BTreeMap;

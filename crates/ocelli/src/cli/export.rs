@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use ocelli_graph::{Graph, draw, onnx};
+use ocelli_graph::{Graph, draw, onnx, passes};
 use ocelli_image::{Network, zoo};
 use ocelli_report::atomic::write_atomic;
 
@@ -148,12 +148,11 @@ impl Export {
     }
 
     fn graph(&self, name: &str, network: &Network, input: [usize; 3]) -> Result<Graph> {
-        let mut graph = network
-            .graph(input)
-            .with_context(|| format!("'{name}' with input {}x{}x{}", input[0], input[1], input[2]))?;
-        graph.name = name.to_string();
+        let [channels, height, width] = input;
+        let context = || format!("'{name}' with input {channels}x{height}x{width}");
+        let mut graph = network.graph(name, input).with_context(context)?;
         if self.optimize {
-            ocelli_graph::passes::optimize(&mut graph);
+            passes::optimize(&mut graph).with_context(context)?;
         }
         Ok(graph)
     }
