@@ -11,6 +11,7 @@ pub mod gemm;
 pub mod isa;
 pub mod layout;
 pub mod math;
+pub mod peak;
 pub mod pool;
 pub mod reference;
 pub mod resize;

@@ -1,5 +1,7 @@
 //! Every kernel on every instruction set of the machine against its plain twin, on random shapes.
 
 mod convolution;
+mod elements;
+mod maps;
 mod product;
 mod util;
