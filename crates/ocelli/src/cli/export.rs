@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ocelli_graph::{Graph, draw, onnx, passes};
-use ocelli_image::{Network, zoo};
+use ocelli_image::{Network, Runner, zoo};
 use ocelli_report::atomic::write_atomic;
 
 use super::Global;
@@ -144,7 +144,11 @@ impl Export {
             bail!("--random-init goes with a registered name, and '{}' holds weights of its own", self.model);
         }
         let model = reference.open(self.weights.as_deref(), self.lenient, &device)?;
-        Ok((model.name, model.network, model.preprocess.input_size))
+        let (name, input) = (model.name.clone(), model.preprocess.input_size);
+        let Runner::Burn { network, .. } = model.runner else {
+            bail!("{}: a compiled model cannot be exported; name the model file it was made from", self.model);
+        };
+        Ok((name, *network, input))
     }
 
     fn graph(&self, name: &str, network: &Network, input: [usize; 3]) -> Result<Graph> {
