@@ -8,6 +8,9 @@ mod goldens;
 mod graphs;
 mod hostile;
 mod names;
+mod onnx;
+#[path = "../../ocelli-graph/tests/ops/runtime.rs"]
+mod onnx_runtime;
 mod zoo;
 
 use std::collections::BTreeMap;
