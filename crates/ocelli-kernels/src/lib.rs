@@ -8,5 +8,6 @@ pub mod gemm;
 pub mod isa;
 pub mod reference;
 pub mod simd;
+pub mod train;
 
 pub use isa::Isa;

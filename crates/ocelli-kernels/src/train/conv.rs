@@ -1,0 +1,494 @@
+//! Convolution and its way back to the input, as matrix products over packed pixels.
+//!
+//! `output[row][pixel] = Σ_k weights[row][k] · packed[k][pixel]`, where `k` runs over channels and taps. The pixels
+//! are packed block by block while they are in cache; nothing of the size of an unfolded map is ever stored. The
+//! way back through a stride splits the input into phases, each of which meets a part of the taps.
+
+use crate::Isa;
+use crate::gemm::{Epilogue, PANEL, Tile, packed_len, split, strips, tile, tile_panels, tile_rows};
+use crate::train::lattice::Lattice;
+use crate::train::parallel::{Shared, buffer, each};
+use crate::train::{transpose, weights};
+
+/// Extents of a convolution of `[batch, channels_in, height, width]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Pictures.
+    pub batch: usize,
+    /// Channels of the input.
+    pub channels_in: usize,
+    /// Channels of the output.
+    pub channels_out: usize,
+    /// Extent of the input `[height, width]`.
+    pub size: [usize; 2],
+    /// Extent of the window.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Zeros on every side.
+    pub padding: [usize; 2],
+    /// Distance of the taps.
+    pub dilation: [usize; 2],
+    /// Groups of channels; divides both channel counts.
+    pub groups: usize,
+}
+
+impl ConvShape {
+    /// Extent of the output `[height, width]`; zero where the window does not fit.
+    pub fn output(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let padded = self.size[axis] + 2 * self.padding[axis];
+            if padded < reach { 0 } else { (padded - reach) / self.stride[axis] + 1 }
+        })
+    }
+
+    /// Elements of the input.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.channels_in * self.size[0] * self.size[1]
+    }
+
+    /// Elements of the output.
+    pub fn output_len(&self) -> usize {
+        let [height, width] = self.output();
+        self.batch * self.channels_out * height * width
+    }
+
+    /// Elements of the weights `[channels_out, channels_in / groups, kernel height, kernel width]`.
+    pub fn weights_len(&self) -> usize {
+        self.channels_out * self.channels_in / self.groups * self.taps()
+    }
+
+    /// Whether every channel has its own filters.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.channels_in && self.channels_out == self.channels_in
+    }
+
+    /// Taps of the window.
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(
+            self.groups > 0
+                && self.channels_in.is_multiple_of(self.groups)
+                && self.channels_out.is_multiple_of(self.groups),
+            "{} groups do not divide {} -> {} channels",
+            self.groups,
+            self.channels_in,
+            self.channels_out
+        );
+    }
+
+    /// Input pixels under the taps for every output pixel.
+    pub(crate) fn lattice(&self) -> Lattice {
+        let tap = |axis: usize, k: usize| (k * self.dilation[axis]) as isize - self.padding[axis] as isize;
+        let taps = (0..self.taps())
+            .map(|t| [tap(0, t / self.kernel[1]), tap(1, t % self.kernel[1])])
+            .collect();
+        Lattice {
+            grid: self.output(),
+            stride: self.stride,
+            taps,
+            size: self.size,
+            picture: self.channels_in * self.size[0] * self.size[1],
+        }
+    }
+}
+
+/// `output = weights ∗ input`: `[batch, channels_in, height, width]` → `[batch, channels_out, height', width']`;
+/// `bias` is `[channels_out]`.
+///
+/// # Panics
+/// If a slice does not have the extent `shape` says.
+pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    shape.check();
+    assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
+    assert_eq!(weights.len(), shape.weights_len(), "weights of {shape:?}");
+    let mut output = buffer(shape.output_len());
+    if output.is_empty() {
+        return output;
+    }
+    let lattice = shape.lattice();
+    let [height, width] = shape.output();
+    let (channels, rows) = (shape.channels_in / shape.groups, shape.channels_out / shape.groups);
+    let target = Target {
+        size: [height, width],
+        stride: [1, 1],
+        offset: [0, 0],
+        picture: shape.channels_out * height * width,
+    };
+    let shared = Shared::new(&mut output);
+    let depth = channels * shape.taps();
+    let work = shape.output_len() * depth;
+    each(shape.groups, work, |group| {
+        let product = Product {
+            lattice: &lattice,
+            target: &target,
+            map: &input[group * channels * shape.size[0] * shape.size[1]..],
+            channels,
+            batch: shape.batch,
+            weights: &weights[group * rows * depth..][..rows * depth],
+            rows,
+            out: shared,
+            out_start: group * rows * height * width,
+        };
+        product.run(isa);
+    });
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), shape.channels_out);
+        add_bias(&mut output, bias, height * width);
+    }
+    output
+}
+
+fn add_bias(output: &mut [f32], bias: &[f32], area: usize) {
+    for picture in output.chunks_exact_mut(bias.len() * area) {
+        for (plane, bias) in picture.chunks_exact_mut(area).zip(bias) {
+            plane.iter_mut().for_each(|x| *x += bias);
+        }
+    }
+}
+
+/// Gradient of the bias: the sum of `grad` (`[batch, channels, area]`) per channel.
+pub fn backward_bias(grad: &[f32], channels: usize, area: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for picture in grad.chunks_exact((channels * area).max(1)) {
+        for (sum, plane) in sums.iter_mut().zip(picture.chunks_exact(area)) {
+            *sum += lanes_sum(plane);
+        }
+    }
+    sums
+}
+
+/// Sum in eight lanes, an order that compilers can vectorise.
+fn lanes_sum(data: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let chunks = data.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x;
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// Gradient of the input from that of the output.
+///
+/// # Panics
+/// If a slice does not have the extent `shape` says.
+pub fn backward_data(isa: Isa, shape: &ConvShape, grad: &[f32], weights: &[f32]) -> Vec<f32> {
+    shape.check();
+    assert_eq!(grad.len(), shape.output_len(), "gradient of {shape:?}");
+    assert_eq!(weights.len(), shape.weights_len(), "weights of {shape:?}");
+    let mut input_grad = buffer(shape.input_len());
+    let [height, width] = shape.output();
+    let (rows, channels) = (shape.channels_in / shape.groups, shape.channels_out / shape.groups);
+    let (taps, area_in) = (shape.taps(), shape.size[0] * shape.size[1]);
+    let phases = phases(shape);
+    if grad.is_empty() || phases.iter().any(|phase| phase.taps.is_empty()) {
+        let per = rows.max(1) * area_in.max(1);
+        let shared = Shared::new(&mut input_grad);
+        each(shape.input_len() / per, shape.input_len(), |i| {
+            // SAFETY: every task has a range of its own.
+            unsafe { shared.slice(i * per, per) }.fill(0.0);
+        });
+    }
+    if grad.is_empty() {
+        return input_grad;
+    }
+    for phase in phases.iter().filter(|phase| !phase.taps.is_empty()) {
+        let packed = turned(isa, weights, shape.groups, channels, rows, taps, &phase.taps);
+        let lattice = Lattice {
+            grid: phase.grid,
+            stride: [1, 1],
+            taps: phase.offsets.clone(),
+            size: [height, width],
+            picture: shape.channels_out * height * width,
+        };
+        let target = Target {
+            size: shape.size,
+            stride: shape.stride,
+            offset: phase.start,
+            picture: shape.channels_in * area_in,
+        };
+        let shared = Shared::new(&mut input_grad);
+        let depth = channels * phase.taps.len();
+        let work = shape.batch * rows * shape.groups * phase.grid[0] * phase.grid[1] * depth;
+        each(shape.groups, work, |group| {
+            let product = Product {
+                lattice: &lattice,
+                target: &target,
+                map: &grad[group * channels * height * width..],
+                channels,
+                batch: shape.batch,
+                weights: &packed[group * rows * depth..][..rows * depth],
+                rows,
+                out: shared,
+                out_start: group * rows * area_in,
+            };
+            product.run(isa);
+        });
+    }
+    input_grad
+}
+
+/// Gradient of the weights from the input and the output's gradient.
+///
+/// # Panics
+/// If a slice does not have the extent `shape` says.
+pub fn backward_weights(isa: Isa, shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
+    shape.check();
+    assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
+    assert_eq!(grad.len(), shape.output_len(), "gradient of {shape:?}");
+    weights::gradient(isa, shape, input, grad)
+}
+
+/// Input pixels of one remainder modulo the stride, and the taps that reach them.
+struct Phase {
+    start: [usize; 2],
+    grid: [usize; 2],
+    taps: Vec<usize>,
+    offsets: Vec<[isize; 2]>,
+}
+
+fn phases(shape: &ConvShape) -> Vec<Phase> {
+    let along = |axis: usize, start: usize| -> Vec<(usize, isize)> {
+        let stride = shape.stride[axis] as isize;
+        (0..shape.kernel[axis])
+            .filter_map(|k| {
+                let at = (start + shape.padding[axis]) as isize - (k * shape.dilation[axis]) as isize;
+                (at.rem_euclid(stride) == 0).then_some((k, at.div_euclid(stride)))
+            })
+            .collect()
+    };
+    let mut list = Vec::new();
+    for y in 0..shape.stride[0].min(shape.size[0]) {
+        for x in 0..shape.stride[1].min(shape.size[1]) {
+            let (vertical, horizontal) = (along(0, y), along(1, x));
+            let pairs = || vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
+            list.push(Phase {
+                start: [y, x],
+                grid: [(shape.size[0] - y).div_ceil(shape.stride[0]), (shape.size[1] - x).div_ceil(shape.stride[1])],
+                taps: pairs().map(|(v, h)| v.0 * shape.kernel[1] + h.0).collect(),
+                offsets: pairs().map(|(v, h)| [v.1, h.1]).collect(),
+            });
+        }
+    }
+    list
+}
+
+/// Weights `[groups][outer][inner][taps]` as `[groups][inner][outer][chosen taps]`.
+fn turned(
+    isa: Isa,
+    weights: &[f32],
+    groups: usize,
+    outer: usize,
+    inner: usize,
+    taps: usize,
+    chosen: &[usize],
+) -> Vec<f32> {
+    let some = chosen.len();
+    let mut out = buffer(groups * outer * inner * some);
+    if taps == 1 {
+        let pairs = weights.chunks_exact(outer * inner).zip(out.chunks_exact_mut(outer * inner));
+        for (weights, out) in pairs {
+            transpose::matrix(isa, weights, inner, outer, inner, out, outer);
+        }
+        return out;
+    }
+    const ROWS: usize = 16;
+    let blocks = inner.div_ceil(ROWS);
+    let shared = Shared::new(&mut out);
+    each(groups * blocks, groups * outer * inner * some, |task| {
+        let (group, block) = (task / blocks, task % blocks);
+        let from = &weights[group * outer * inner * taps..];
+        for o in 0..outer {
+            for i in block * ROWS..((block + 1) * ROWS).min(inner) {
+                // SAFETY: every task writes rows of its own.
+                let out = unsafe { shared.slice(((group * inner + i) * outer + o) * some, some) };
+                let from = &from[(o * inner + i) * taps..][..taps];
+                if some == taps {
+                    out.copy_from_slice(from);
+                } else {
+                    for (out, &tap) in out.iter_mut().zip(chosen) {
+                        *out = from[tap];
+                    }
+                }
+            }
+        }
+    });
+    out
+}
+
+/// Where the columns of a product go in the map that is written.
+struct Target {
+    size: [usize; 2],
+    stride: [usize; 2],
+    offset: [usize; 2],
+    picture: usize,
+}
+
+/// One group's product of weights and packed pixels.
+struct Product<'a> {
+    lattice: &'a Lattice,
+    target: &'a Target,
+    map: &'a [f32],
+    channels: usize,
+    batch: usize,
+    /// `[rows][channels · taps]`
+    weights: &'a [f32],
+    rows: usize,
+    out: Shared<'a>,
+    out_start: usize,
+}
+
+/// Terms summed per pass: a tile's rows and panels of this depth stay in the first-level cache.
+const DEPTH: usize = 320;
+
+/// Panels packed at once: with `DEPTH` terms they fill a good part of the second-level cache.
+const STRIP: usize = 24;
+
+/// Pieces a product is cut into at least, where it is large enough.
+const PIECES: usize = 8;
+
+/// Widest group of panels.
+const WIDEST: usize = 4;
+
+/// Where one group of panels is written.
+enum Place {
+    /// Consecutive from here on.
+    Straight(usize),
+    /// One place per column, `usize::MAX` for none.
+    Scattered([usize; WIDEST * PANEL]),
+}
+
+impl Product<'_> {
+    fn run(&self, isa: Isa) {
+        let columns = self.batch * self.lattice.area();
+        let panels = columns.div_ceil(PANEL);
+        let strip = panels.div_ceil(PIECES).next_multiple_of(4).min(STRIP);
+        let strips = panels.div_ceil(strip);
+        let parts = PIECES.div_ceil(strips).min(self.rows / 64).max(1);
+        let row_parts: Vec<_> = split(self.rows, self.rows.div_ceil(parts)).collect();
+        let work = columns * self.rows * self.channels * self.lattice.taps.len();
+        each(strips * row_parts.len(), work, |task| {
+            let (first, (row, rows)) = (task / row_parts.len() * strip, row_parts[task % row_parts.len()]);
+            self.piece(isa, first, (first + strip).min(panels), row, rows);
+        });
+    }
+
+    /// Rows `row..row + rows` of the columns in panels `first..last`.
+    fn piece(&self, isa: Isa, first: usize, last: usize, row: usize, rows: usize) {
+        let taps = self.lattice.taps.len();
+        let columns = self.batch * self.lattice.area();
+        let most_channels = (DEPTH / taps).max(1);
+        let longest = self.channels.min(most_channels) * taps;
+        let mut packed = buffer(packed_len(longest, (last - first) * PANEL));
+        let at_once = tile_panels(isa, rows).min(WIDEST);
+        let groups: Vec<_> =
+            strips(first, last, at_once).map(|(panel, count)| (panel, count, self.place(panel, count))).collect();
+        let plane_out = self.target.size[0] * self.target.size[1];
+        let mut bounce = [0.0f32; crate::gemm::MAX_ROWS * WIDEST * PANEL];
+        let mut pointers = [core::ptr::null(); crate::gemm::MAX_ROWS];
+        for (channel, some) in split(self.channels, most_channels) {
+            let depth = some * taps;
+            for panel in first..last {
+                let range = panel * PANEL..((panel + 1) * PANEL).min(columns);
+                // SAFETY: the columns exist, the buffer has a place of `depth · 16` for every panel.
+                unsafe {
+                    let out = packed.as_mut_ptr().add((panel - first) * depth * PANEL);
+                    self.lattice.pack(isa, self.map.as_ptr(), channel..channel + some, range, out, PANEL);
+                }
+            }
+            let accumulate = channel > 0;
+            let stride = self.channels * taps;
+            // Groups of different widths take different heights of tiles.
+            for most in [tile_rows(isa, 1), tile_rows(isa, 2), tile_rows(isa, 4)]
+                .into_iter()
+                .collect::<std::collections::BTreeSet<_>>()
+            {
+                let of_height = || groups.iter().filter(|(_, count, _)| tile_rows(isa, *count) == most);
+                if of_height().next().is_none() {
+                    continue;
+                }
+                for (start, n) in split(rows, most) {
+                    let start = row + start;
+                    for (m, pointer) in pointers.iter_mut().enumerate().take(n) {
+                        *pointer = self.weights[(start + m) * stride + channel * taps..].as_ptr();
+                    }
+                    for (panel, count, place) in of_height() {
+                        let mut t = Tile {
+                            a: pointers.as_ptr(),
+                            rows: n,
+                            taps: 1,
+                            depth,
+                            b: packed[(panel - first) * depth * PANEL..].as_ptr(),
+                            panel_stride: depth * PANEL,
+                            c: core::ptr::null_mut(),
+                            c_stride: plane_out,
+                            columns: count * PANEL,
+                            accumulate,
+                            epilogue: Epilogue::NONE,
+                        };
+                        let base = self.out_start + start * plane_out;
+                        // SAFETY: the tile's operands were made above; results are this piece's own.
+                        unsafe {
+                            match place {
+                                Place::Straight(at) => {
+                                    t.c = self.out.at(base + at);
+                                    t.columns = t.columns.min(columns - panel * PANEL);
+                                    tile(isa, &t);
+                                }
+                                Place::Scattered(places) => {
+                                    let width = count * PANEL;
+                                    t.c = bounce.as_mut_ptr();
+                                    t.c_stride = width;
+                                    if accumulate {
+                                        for m in 0..n {
+                                            for (j, &at) in places[..width].iter().enumerate() {
+                                                if at != usize::MAX {
+                                                    bounce[m * width + j] =
+                                                        *self.out.at(base + m * plane_out + at);
+                                                }
+                                            }
+                                        }
+                                    }
+                                    tile(isa, &t);
+                                    for m in 0..n {
+                                        for (j, &at) in places[..width].iter().enumerate() {
+                                            if at != usize::MAX {
+                                                *self.out.at(base + m * plane_out + at) = bounce[m * width + j];
+                                            }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the columns of `count` panels from `panel` on are written, for the first row.
+    fn place(&self, panel: usize, count: usize) -> Place {
+        let (area, columns) = (self.lattice.area(), self.batch * self.lattice.area());
+        let first = panel * PANEL;
+        let end = (first + count * PANEL).min(columns);
+        let straight = self.target.stride == [1, 1] && self.target.size == self.lattice.grid;
+        if straight && first / area == (end - 1) / area {
+            return Place::Straight(first / area * self.target.picture + first % area);
+        }
+        let mut places = [usize::MAX; WIDEST * PANEL];
+        for (place, q) in places.iter_mut().zip(first..end) {
+            let (picture, rest) = (q / area, q % area);
+            let y = rest / self.lattice.grid[1] * self.target.stride[0] + self.target.offset[0];
+            let x = rest % self.lattice.grid[1] * self.target.stride[1] + self.target.offset[1];
+            *place = picture * self.target.picture + y * self.target.size[1] + x;
+        }
+        Place::Scattered(places)
+    }
+}
