@@ -107,9 +107,9 @@ impl GhostModule {
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (conv, norm) = &self.primary_conv;
-        let intrinsic = self.activation.forward(norm.forward(conv.forward(x)));
+        let intrinsic = norm.forward_then(conv.forward(x), self.activation);
         let (conv, norm) = &self.cheap_operation;
-        let ghosts = self.activation.forward(norm.forward(conv.forward(intrinsic.clone())));
+        let ghosts = norm.forward_then(conv.forward(intrinsic.clone()), self.activation);
         concat_trimmed(intrinsic, ghosts, self.channels_out)
     }
 }
