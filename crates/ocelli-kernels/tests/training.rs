@@ -1,8 +1,12 @@
 //! The training kernels against their plain twins, on every instruction set of this machine.
 
 use ocelli_kernels::Isa;
-use ocelli_kernels::train::{ConvShape, conv, depthwise, norm, reference};
+use ocelli_kernels::train::{ConvShape, conv, depthwise, norm, pool, reference};
 use proptest::prelude::*;
+
+/// The kernels on recycled memory: arbitrary numbers where fresh memory would be zero.
+#[global_allocator]
+static ALLOCATOR: ocelli_kernels::train::Recycler = ocelli_kernels::train::Recycler::new();
 
 /// Numbers in `-1..1` that depend on the seed.
 fn noise(len: usize, seed: u64) -> Vec<f32> {
@@ -93,6 +97,47 @@ proptest! {
     }
 
     #[test]
+    fn max_pooling_is_its_definition(
+        planes in 1usize..4,
+        v in (1usize..20, 2usize..4, 1usize..4, 0usize..2, 0usize..2),
+        h in (1usize..20, 2usize..4, 1usize..4, 0usize..2, 0usize..2),
+        seed in 0u64..1000,
+    ) {
+        // Windows may run over the end by the last number.
+        let output = |(size, kernel, stride, padding, over): (usize, usize, usize, usize, usize)| {
+            (size + 2 * padding).checked_sub(kernel).map_or(0, |room| room / stride + 1 + over)
+        };
+        let shape = pool::PoolShape {
+            planes,
+            size: [v.0, h.0],
+            kernel: [v.1, h.1],
+            stride: [v.2, h.2],
+            padding: [v.3, h.3],
+            output: [output(v), output(h)],
+        };
+        prop_assume!(shape.output.iter().all(|&extent| extent > 0));
+        check_max_pool(&shape, seed);
+    }
+
+    #[test]
+    fn channels_are_averaged_and_scaled(planes in 1usize..9, area in 1usize..70, seed in 0u64..1000) {
+        let (x, grad) = (noise(planes * area, seed), noise(planes * area, seed + 1));
+        let scale = noise(planes, seed + 2);
+        let per_plane = |term: &dyn Fn(usize) -> f32| -> Vec<f32> {
+            (0..planes).map(|p| (p * area..(p + 1) * area).map(term).sum()).collect()
+        };
+        close(&pool::mean_forward(&x, area), &per_plane(&|i| x[i] / area as f32), "mean");
+        let spread: Vec<f32> = (0..planes * area).map(|i| scale[i / area] / area as f32).collect();
+        close(&pool::mean_backward(&scale, area), &spread, "mean's gradient");
+        let scaled: Vec<f32> = (0..planes * area).map(|i| scale[i / area] * x[i]).collect();
+        close(&pool::scale_forward(&x, &scale), &scaled, "scale");
+        let (of_x, of_scale) = pool::scale_backward(&x, &scale, &grad);
+        let plain: Vec<f32> = (0..planes * area).map(|i| scale[i / area] * grad[i]).collect();
+        close(&of_x, &plain, "scale's input");
+        close(&of_scale, &per_plane(&|i| x[i] * grad[i]), "factors");
+    }
+
+    #[test]
     fn batch_norm_is_its_definition(
         (batch, channels, area) in (1usize..5, 1usize..6, 1usize..200),
         activation in 0usize..3,
@@ -158,6 +203,41 @@ fn threads_do_not_change_a_bit() {
         })
     };
     assert!(all(1) == all(3));
+}
+
+fn check_max_pool(shape: &pool::PoolShape, seed: u64) {
+    let [height, width] = shape.size;
+    let x = noise(shape.planes * height * width, seed);
+    let (mut output, mut sources) = (Vec::new(), Vec::new());
+    for plane in 0..shape.planes {
+        for (oy, ox) in (0..shape.output[0]).flat_map(|y| (0..shape.output[1]).map(move |x| (y, x))) {
+            let (mut best, mut source) = (f32::NEG_INFINITY, None);
+            for ky in 0..shape.kernel[0] {
+                for kx in 0..shape.kernel[1] {
+                    let y = (oy * shape.stride[0] + ky).wrapping_sub(shape.padding[0]);
+                    let x_at = (ox * shape.stride[1] + kx).wrapping_sub(shape.padding[1]);
+                    if y < height && x_at < width {
+                        let at = (plane * height + y) * width + x_at;
+                        if x[at] > best {
+                            (best, source) = (x[at], Some(at));
+                        }
+                    }
+                }
+            }
+            output.push(best);
+            sources.push(source);
+        }
+    }
+    let (fast, taps) = pool::max_forward(shape, &x);
+    assert_eq!(fast, output, "{shape:?}");
+    let grad = noise(output.len(), seed + 1);
+    let mut plain = vec![0.0; x.len()];
+    for (source, grad) in sources.iter().zip(&grad) {
+        if let Some(at) = *source {
+            plain[at] += grad;
+        }
+    }
+    close(&pool::max_backward(shape, &taps, &grad), &plain, "max pooling's gradient");
 }
 
 fn check_norm(shape: norm::NormShape, activation: usize, add: bool, seed: u64) {

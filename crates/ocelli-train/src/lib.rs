@@ -16,6 +16,7 @@ mod schedule;
 mod task;
 mod trainer;
 
+pub use ocelli_kernels::train::Recycler;
 pub use average::Average;
 pub use checkpoint::{Checkpoint, Progress as SavedProgress, Running};
 pub use config::{OptimizerConfig, OptimizerKind, TrainConfig};

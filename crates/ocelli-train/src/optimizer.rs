@@ -7,7 +7,12 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use rayon::prelude::*;
+
 use crate::config::OptimizerConfig;
+
+/// Elements a thread takes at a time.
+const PIECE: usize = 1 << 16;
 
 /// Stochastic gradient descent with momentum, `torch.optim.SGD` with dampening 0.
 #[derive(Clone, Debug)]
@@ -87,11 +92,14 @@ impl Optimizer for Sgd {
         };
         let (decay, momentum, lr) = (decay as f32, momentum as f32, lr as f32);
         let nesterov = self.0.nesterov;
-        for ((w, &g), v) in slice(&mut weights).iter_mut().zip(view(&grad)).zip(slice(&mut velocity)) {
-            let g = g + decay * *w;
-            *v = if first { g } else { momentum * *v + g };
-            *w -= lr * if nesterov { g + momentum * *v } else { *v };
-        }
+        let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
+        pairs.zip(slice(&mut velocity).par_chunks_mut(PIECE)).for_each(|((weights, grad), velocity)| {
+            for ((w, &g), v) in weights.iter_mut().zip(grad).zip(velocity) {
+                let g = g + decay * *w;
+                *v = if first { g } else { momentum * *v + g };
+                *w -= lr * if nesterov { g + momentum * *v } else { *v };
+            }
+        });
         let velocity = Tensor::from_data(velocity, &device);
         (Tensor::from_data(weights, &device), Some(SgdState { velocity }))
     }
@@ -158,12 +166,15 @@ impl Optimizer for AdamW {
         let (b1, b2, eps) = (beta1 as f32, beta2 as f32, self.0.eps as f32);
         let (keep, step) = ((1.0 - lr * decay) as f32, (lr / correct1) as f32);
         let root = correct2.sqrt() as f32;
-        let moments = slice(&mut first).iter_mut().zip(slice(&mut second));
-        for ((w, &g), (m, v)) in slice(&mut weights).iter_mut().zip(view(&grad)).zip(moments) {
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *w = keep * *w - step * *m / (v.sqrt() / root + eps);
-        }
+        let moments = slice(&mut first).par_chunks_mut(PIECE).zip(slice(&mut second).par_chunks_mut(PIECE));
+        let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
+        pairs.zip(moments).for_each(|((weights, grad), (first, second))| {
+            for ((w, &g), (m, v)) in weights.iter_mut().zip(grad).zip(first.iter_mut().zip(second)) {
+                *m = b1 * *m + (1.0 - b1) * g;
+                *v = b2 * *v + (1.0 - b2) * g * g;
+                *w = keep * *w - step * *m / (v.sqrt() / root + eps);
+            }
+        });
         let tensor = |data| Tensor::from_data(data, &device);
         (tensor(weights), Some(AdamWState { time, first: tensor(first), second: tensor(second) }))
     }

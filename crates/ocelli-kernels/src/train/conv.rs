@@ -310,12 +310,10 @@ fn turned(
                 // SAFETY: every task writes rows of its own.
                 let out = unsafe { shared.slice(((group * inner + i) * outer + o) * some, some) };
                 let from = &from[(o * inner + i) * taps..][..taps];
-                if some == taps {
-                    out.copy_from_slice(from);
-                } else {
-                    for (out, &tap) in out.iter_mut().zip(chosen) {
-                        *out = from[tap];
-                    }
+                match (<&mut [f32; 9]>::try_from(&mut *out), <&[f32; 9]>::try_from(from)) {
+                    // A fixed length is a few moves, not a call.
+                    (Ok(out), Ok(from)) => *out = *from,
+                    _ => out.iter_mut().zip(chosen).for_each(|(out, &tap)| *out = from[tap]),
                 }
             }
         }

@@ -1,110 +1,20 @@
 //! Depthwise convolution with both backward passes, plane by plane.
 //!
-//! A padded plane is split into its phases modulo the stride. In a phase every tap is a constant distance away, so
-//! a whole plane is one long filter: `out[q] = Σ_tap weight · plane[distance(tap) + q]`, where `q` runs over rows
-//! that are a little wider than the output; the surplus is dropped (forward) or zero (backward).
+//! Split into phases (see [`Phases`]) a plane is one long filter: `out[q] = Σ_tap weight · plane[distance(tap) + q]`.
 
 use crate::Isa;
 use crate::simd::Simd;
 use crate::train::conv::ConvShape;
 use crate::train::parallel::{Shared, buffer, each};
+use crate::train::phases::{Phases, SLACK};
 
-/// Room behind every scratch plane for vectors that run over its end.
-const SLACK: usize = 64;
-
-/// Layout of the phases of one plane.
-struct Phases {
-    /// Row length of a phase.
-    width: usize,
-    /// Rows of a phase.
-    height: usize,
-    /// Phases `[vertical, horizontal]`: the stride.
-    count: [usize; 2],
-    /// Elements from one phase to the next.
-    step: usize,
-    /// Phase and distance inside it for every tap.
-    taps: Vec<(usize, usize)>,
-    /// Output positions, counted in rows of `width`.
-    span: usize,
+fn phases_of(shape: &ConvShape) -> Phases {
+    let ConvShape { size, kernel, stride, padding, dilation, .. } = *shape;
+    Phases::new(size, kernel, stride, padding, dilation, shape.output())
 }
 
-impl Phases {
-    fn new(shape: &ConvShape) -> Self {
-        let [out_height, out_width] = shape.output();
-        let reach = |axis: usize| shape.dilation[axis] * (shape.kernel[axis] - 1) / shape.stride[axis];
-        let padded = |axis: usize| (shape.size[axis] + 2 * shape.padding[axis]).div_ceil(shape.stride[axis]);
-        let width = padded(1).max(out_width + reach(1));
-        let height = padded(0).max(out_height + reach(0));
-        let taps = (0..shape.taps())
-            .map(|t| {
-                let y = t / shape.kernel[1] * shape.dilation[0];
-                let x = t % shape.kernel[1] * shape.dilation[1];
-                let phase = y % shape.stride[0] * shape.stride[1] + x % shape.stride[1];
-                (phase, y / shape.stride[0] * width + x / shape.stride[1])
-            })
-            .collect();
-        Self {
-            width,
-            height,
-            count: shape.stride,
-            step: height * width + SLACK,
-            taps,
-            span: if out_height == 0 { 0 } else { (out_height - 1) * width + out_width },
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.count[0] * self.count[1] * self.step + SLACK
-    }
-
-    /// Distance of every tap from the start of the scratch.
-    fn distances(&self) -> Vec<usize> {
-        self.taps.iter().map(|&(phase, at)| phase * self.step + at).collect()
-    }
-
-    /// Copies a plane into the phases; borders must be zero already.
-    fn split(&self, shape: &ConvShape, plane: &[f32], scratch: &mut [f32]) {
-        for (y, row) in plane.chunks_exact(shape.size[1]).enumerate() {
-            let y = y + shape.padding[0];
-            let line = y % self.count[0] * self.count[1] * self.step + y / self.count[0] * self.width;
-            if self.count[1] == 1 {
-                scratch[line + shape.padding[1]..][..row.len()].copy_from_slice(row);
-                continue;
-            }
-            for phase in 0..self.count[1] {
-                // The first pixel of this phase, and its place.
-                let first = (phase + self.count[1] - shape.padding[1] % self.count[1]) % self.count[1];
-                let place = line + phase * self.step + (first + shape.padding[1]) / self.count[1];
-                let places = scratch[place..].iter_mut();
-                for (place, &x) in places.zip(row.iter().skip(first).step_by(self.count[1])) {
-                    *place = x;
-                }
-            }
-        }
-    }
-
-    /// Copies the phases back into a plane without its border.
-    fn join(&self, shape: &ConvShape, scratch: &[f32], plane: &mut [f32]) {
-        for (y, row) in plane.chunks_exact_mut(shape.size[1]).enumerate() {
-            let y = y + shape.padding[0];
-            let line = y % self.count[0] * self.count[1] * self.step + y / self.count[0] * self.width;
-            if self.count[1] == 1 {
-                row.copy_from_slice(&scratch[line + shape.padding[1]..][..row.len()]);
-                continue;
-            }
-            for phase in 0..self.count[1] {
-                let first = (phase + self.count[1] - shape.padding[1] % self.count[1]) % self.count[1];
-                let place = line + phase * self.step + (first + shape.padding[1]) / self.count[1];
-                for (x, &place) in row.iter_mut().skip(first).step_by(self.count[1]).zip(&scratch[place..]) {
-                    *x = place;
-                }
-            }
-        }
-    }
-}
-
-/// Planes a task takes at least, so that waking a thread pays.
-const SHARE: usize = 1 << 14;
+/// Elements a task takes at least, so that waking a thread pays.
+pub(crate) const SHARE: usize = 1 << 14;
 
 /// `[batch, channels, height, width]` → `[batch, channels, height', width']`; `weights` is `[channels, 1, kernel
 /// height, kernel width]`, `bias` `[channels]`.
@@ -119,7 +29,7 @@ pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias
     if output.is_empty() {
         return output;
     }
-    let phases = Phases::new(shape);
+    let phases = phases_of(shape);
     let distances = phases.distances();
     let planes = shape.batch * shape.channels_in;
     let per = (SHARE / area_in.max(1)).clamp(1, planes);
@@ -129,7 +39,7 @@ pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias
         let mut wide = buffer(phases.span + SLACK);
         for plane in task * per..((task + 1) * per).min(planes) {
             let channel = plane % shape.channels_in;
-            phases.split(shape, &input[plane * area_in..][..area_in], &mut scratch);
+            phases.split(&input[plane * area_in..][..area_in], &mut scratch);
             let weights = &weights[channel * shape.taps()..][..shape.taps()];
             let bias = bias.map_or(0.0, |bias| bias[channel]);
             filter(isa, &scratch, &distances, weights, bias, phases.span, &mut wide);
@@ -167,7 +77,7 @@ pub fn backward(
         weights_grad.fill(0.0);
         return (input_grad, weights_grad);
     }
-    let phases = Phases::new(shape);
+    let phases = phases_of(shape);
     let distances = phases.distances();
     // Zeros before the gradient, as far as a tap can reach back.
     let margin = phases.taps.iter().map(|tap| tap.1).max().unwrap_or(0);
@@ -193,7 +103,7 @@ pub fn backward(
             let weights = &weights[channel * taps..][..taps];
             for picture in 0..shape.batch {
                 let plane = picture * channels + channel;
-                phases.split(shape, &input[plane * area_in..][..area_in], &mut scratch);
+                phases.split(&input[plane * area_in..][..area_in], &mut scratch);
                 let rows = grad[plane * area_out..][..area_out].chunks_exact(out_width);
                 for (row, wide) in rows.zip(wide[margin..].chunks_mut(phases.width)) {
                     wide[..out_width].copy_from_slice(row);
@@ -210,7 +120,7 @@ pub fn backward(
                     filter(isa, &wide, starts, &chosen, 0.0, span, out);
                 }
                 // SAFETY: every plane belongs to one channel.
-                phases.join(shape, &joined, unsafe { data.slice(plane * area_in, area_in) });
+                phases.join(&joined, unsafe { data.slice(plane * area_in, area_in) });
             }
         }
     });
@@ -219,7 +129,7 @@ pub fn backward(
 
 /// `out[q] = bias + Σ_t weights[t] · plane[distances[t] + q]` for `q < span`; `out` and `plane` have room for
 /// vectors that run over the end.
-fn filter(
+pub(crate) fn filter(
     isa: Isa,
     plane: &[f32],
     distances: &[usize],

@@ -10,10 +10,13 @@ pub mod depthwise;
 mod lattice;
 pub mod norm;
 mod parallel;
+mod phases;
 pub mod pool;
+mod recycle;
 pub mod reference;
 mod transpose;
 mod weights;
 
 pub use conv::ConvShape;
 pub use parallel::buffer;
+pub use recycle::Recycler;

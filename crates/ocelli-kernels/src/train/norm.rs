@@ -169,8 +169,7 @@ pub fn backward(
         let root = 1.0 / (f64::from(spread) + epsilon).sqrt();
         let scale = f64::from(gain[channel]) * root;
         let of_x = -scale * root * root * product / samples;
-        let constant = -scale * sum / samples - of_x * f64::from(centre);
-        let back = [scale as f32, of_x as f32, constant as f32];
+        let back = Back { scale: scale as f32, of_x: of_x as f32, mean: (sum / samples) as f32, centre };
         // SAFETY: as above.
         unsafe {
             *of_gain.at(channel) = (product * root) as f32;
@@ -274,25 +273,28 @@ impl Choose for crate::simd::portable::Portable {
 /// Vectors summed side by side.
 const SIDE: usize = 4;
 
-/// Adds up `term(position, lanes)` over `len` elements; `lanes` is the vector's length but for the last.
-#[inline(always)]
-unsafe fn total<S: Simd>(len: usize, mut term: impl FnMut(usize, usize) -> S::V) -> f32 {
-    // SAFETY: arithmetic alone.
-    unsafe {
-        let mut sums = [S::splat(0.0); SIDE];
-        let mut i = 0;
-        while i + SIDE * S::LANES <= len {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = S::add(*sum, term(i + j * S::LANES, S::LANES));
+/// Adds up a term over `len` elements, given its position and vector's length (shorter for the last).
+///
+/// A macro, not a function of a closure: closures are compiled without the instruction set of their caller.
+macro_rules! total {
+    ($s:ident, $len:expr, |$i:ident, $n:ident, $j:ident| $term:expr) => {{
+        let mut sums = [$s::splat(0.0); SIDE];
+        let mut at = 0;
+        while at + SIDE * $s::LANES <= $len {
+            for $j in 0..SIDE {
+                let ($i, $n) = (at + $j * $s::LANES, $s::LANES);
+                sums[$j] = $s::add(sums[$j], $term);
             }
-            i += SIDE * S::LANES;
+            at += SIDE * $s::LANES;
         }
-        while i < len {
-            sums[0] = S::add(sums[0], term(i, (len - i).min(S::LANES)));
-            i += S::LANES;
+        let $j = 0;
+        while at < $len {
+            let ($i, $n) = (at, ($len - at).min($s::LANES));
+            sums[0] = $s::add(sums[0], $term);
+            at += $s::LANES;
         }
-        S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])))
-    }
+        $s::sum($s::add($s::add(sums[0], sums[1]), $s::add(sums[2], sums[3])))
+    }};
 }
 
 #[inline(always)]
@@ -310,7 +312,9 @@ unsafe fn write<S: Simd>(p: *mut f32, v: S::V, n: usize) {
 #[inline(always)]
 unsafe fn sum_of<S: Simd>(x: *const f32, len: usize) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { total::<S>(len, |i, n| read::<S>(x.add(i), n)) }
+    unsafe { {
+        total!(S, len, |i, n, _j| read::<S>(x.add(i), n))
+    } }
 }
 
 #[inline(always)]
@@ -318,7 +322,7 @@ unsafe fn squares_of<S: Simd>(x: *const f32, centre: f32, len: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe {
         let m = S::splat(centre);
-        total::<S>(len, |i, n| {
+        total!(S, len, |i, n, _j| {
             // Lanes beyond the end become the centre, whose distance is zero.
             let d = if n == S::LANES {
                 S::sub(S::load(x.add(i)), m)
@@ -377,8 +381,7 @@ unsafe fn sums_of<S: Choose>(
         let (low, high) = (S::splat(clamp.low), S::splat(clamp.high));
         let m = S::splat(centre);
         let mut products = [S::splat(0.0); SIDE];
-        let mut turn = 0;
-        let sum = total::<S>(len, |i, n| {
+        let sum = total!(S, len, |i, n, j| {
             let values = read::<S>(x.add(i), n);
             // Lanes beyond the end have a zero gradient.
             let mut g = read::<S>(grad.add(i), n);
@@ -388,8 +391,7 @@ unsafe fn sums_of<S: Choose>(
             } else if clamp != Clamp::NONE {
                 g = S::inside(S::fma(values, scale, offset), low, high, g);
             }
-            products[turn % SIDE] = S::fma(g, S::sub(values, m), products[turn % SIDE]);
-            turn += 1;
+            products[j] = S::fma(g, S::sub(values, m), products[j]);
             g
         });
         let product = S::add(S::add(products[0], products[1]), S::add(products[2], products[3]));
@@ -397,14 +399,23 @@ unsafe fn sums_of<S: Choose>(
     }
 }
 
-/// `out = back[0] · grad behind the activation + back[1] · x + back[2]`
+/// The line gradients take: `scale · (grad - mean) + of_x · (x - centre)`.
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    scale: f32,
+    of_x: f32,
+    mean: f32,
+    centre: f32,
+}
+
+/// The input's gradient, for the gradient behind the activation.
 #[inline(always)]
 unsafe fn back_of<S: Choose>(
     x: *const f32,
     grad: *const f32,
     line: Line,
     clamp: Clamp,
-    back: [f32; 3],
+    back: Back,
     len: usize,
     out: *mut f32,
 ) {
@@ -412,7 +423,8 @@ unsafe fn back_of<S: Choose>(
     unsafe {
         let (scale, offset) = (S::splat(line.scale), S::splat(line.offset));
         let (low, high) = (S::splat(clamp.low), S::splat(clamp.high));
-        let [a, b, c] = back.map(|x| S::splat(x));
+        let (a, b) = (S::splat(back.scale), S::splat(back.of_x));
+        let (mean, centre) = (S::splat(back.mean), S::splat(back.centre));
         let mut i = 0;
         while i < len {
             let n = (len - i).min(S::LANES);
@@ -421,7 +433,8 @@ unsafe fn back_of<S: Choose>(
             if clamp != Clamp::NONE {
                 g = S::inside(S::fma(values, scale, offset), low, high, g);
             }
-            write::<S>(out.add(i), S::fma(g, a, S::fma(values, b, c)), n);
+            let y = S::fma(S::sub(g, mean), a, S::mul(S::sub(values, centre), b));
+            write::<S>(out.add(i), y, n);
             i += S::LANES;
         }
     }
@@ -446,6 +459,6 @@ crate::dispatch! {
 }
 crate::dispatch! {
     fn back_any(
-        x: *const f32, grad: *const f32, line: Line, clamp: Clamp, back: [f32; 3], len: usize, out: *mut f32,
+        x: *const f32, grad: *const f32, line: Line, clamp: Clamp, back: Back, len: usize, out: *mut f32,
     ) = back_of;
 }

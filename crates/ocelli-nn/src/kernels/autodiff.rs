@@ -1,17 +1,23 @@
 //! The operations with gradients.
 
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::autodiff::{Autodiff, NodeId};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Flex, TensorMetadata};
+use burn::tensor::Shape;
 use ocelli_kernels::Isa;
 use ocelli_kernels::train::norm::{self, Clamp};
+use ocelli_kernels::train::pool::{self, PoolShape};
 use ocelli_kernels::train::{ConvShape, conv, depthwise};
 
-use super::flex::{convolve, in_order, norm_shape, normalise, slice, tensor};
+use super::flex::{
+    convolve, in_order, max_pooled, mean_pooled, norm_shape, normalise, scaled, slice, tensor,
+};
 use super::ops::KernelOps;
 
 /// A tensor that records its gradients.
@@ -173,6 +179,57 @@ impl Backward<Flex, 4> for Norm {
     }
 }
 
+#[derive(Debug)]
+struct MaxPool;
+
+impl Backward<Flex, 1> for MaxPool {
+    /// Taps of the maxima, the windows, and the input's extent.
+    type State = (Arc<Vec<u8>>, PoolShape, Shape);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (taps, shape, size) = ops.state;
+        unary::<Flex, _>(ops.parents, ops.node, grads, |grad| {
+            tensor(pool::max_backward(&shape, &taps, slice(&in_order(grad))), size)
+        });
+    }
+}
+
+#[derive(Debug)]
+struct MeanPool;
+
+impl Backward<Flex, 1> for MeanPool {
+    /// The input's extent.
+    type State = Shape;
+
+    fn backward(self, ops: Ops<Shape, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let size = ops.state;
+        unary::<Flex, _>(ops.parents, ops.node, grads, |grad| {
+            tensor(pool::mean_backward(slice(&in_order(grad)), size[2] * size[3]), size)
+        });
+    }
+}
+
+#[derive(Debug)]
+struct Scale;
+
+impl Backward<Flex, 2> for Scale {
+    type State = (NodeId, NodeId);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let grad = in_order(grads.consume::<Flex>(&ops.node));
+        let x = in_order(checkpointer.retrieve_node_output::<FlexTensor>(ops.state.0));
+        let factors = in_order(checkpointer.retrieve_node_output::<FlexTensor>(ops.state.1));
+        let (of_x, of_factors) = pool::scale_backward(slice(&x), slice(&factors), slice(&grad));
+        let [node_x, node_factors] = ops.parents;
+        if let Some(node) = node_x {
+            grads.register::<Flex>(node.id, tensor(of_x, x.shape()));
+        }
+        if let Some(node) = node_factors {
+            grads.register::<Flex>(node.id, tensor(of_factors, factors.shape()));
+        }
+    }
+}
+
 /// A constant: statistics carry no gradient.
 fn constant<C: CheckpointStrategy>(tensor: FlexTensor) -> Tracked<C> {
     Autodiff::<Flex, C>::from_inner(tensor)
@@ -266,5 +323,34 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             OpsKind::UnTracked(prep) => prep.finish(output),
         };
         (output, constant::<C>(mean), constant::<C>(variance))
+    }
+
+    fn max_pool(x: Tracked<C>, shape: PoolShape) -> Tracked<C> {
+        let (output, taps) = max_pooled(x.primitive(), &shape);
+        let size = x.primitive().shape();
+        match MaxPool.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((Arc::new(taps), shape, size), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn mean_pool(x: Tracked<C>) -> Tracked<C> {
+        let output = mean_pooled(x.primitive());
+        let size = x.primitive().shape();
+        match MeanPool.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(size, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn scale(x: Tracked<C>, factors: Tracked<C>) -> Tracked<C> {
+        let output = scaled(x.primitive(), factors.primitive());
+        match Scale.prepare::<C>([x.node(), factors.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), prep.checkpoint(&factors));
+                prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
     }
 }

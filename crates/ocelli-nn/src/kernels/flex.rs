@@ -5,6 +5,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use ocelli_kernels::Isa;
 use ocelli_kernels::train::norm::{self, Clamp, NormShape, Normalised};
+use ocelli_kernels::train::pool::{self, PoolShape};
 use ocelli_kernels::train::{ConvShape, conv, depthwise};
 
 use super::ops::KernelOps;
@@ -77,6 +78,26 @@ pub(super) fn normalise(
     (tensor(output, shape), statistic(mean), statistic(variance))
 }
 
+/// Max pooling forward: the output, and the taps the maxima were found under.
+pub(super) fn max_pooled(x: &FlexTensor, shape: &PoolShape) -> (FlexTensor, Vec<u8>) {
+    let dims = x.shape();
+    let (output, taps) = pool::max_forward(shape, slice(&in_order(x.clone())));
+    (tensor(output, [dims[0], dims[1], shape.output[0], shape.output[1]]), taps)
+}
+
+/// Mean over space.
+pub(super) fn mean_pooled(x: &FlexTensor) -> FlexTensor {
+    let dims = x.shape();
+    let means = pool::mean_forward(slice(&in_order(x.clone())), dims[2] * dims[3]);
+    tensor(means, [dims[0], dims[1], 1, 1])
+}
+
+/// Channels times factors.
+pub(super) fn scaled(x: &FlexTensor, factors: &FlexTensor) -> FlexTensor {
+    let output = pool::scale_forward(slice(&in_order(x.clone())), slice(&in_order(factors.clone())));
+    tensor(output, x.shape())
+}
+
 impl KernelOps for Flex {
     fn conv(x: FlexTensor, weight: FlexTensor, shape: ConvShape) -> FlexTensor {
         convolve(&x, &weight, None, &shape)
@@ -105,5 +126,17 @@ impl KernelOps for Flex {
         clamp: Clamp,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
         normalise(&x, &gain, &shift, Some(&residual), epsilon, clamp)
+    }
+
+    fn max_pool(x: FlexTensor, shape: PoolShape) -> FlexTensor {
+        max_pooled(&x, &shape).0
+    }
+
+    fn mean_pool(x: FlexTensor) -> FlexTensor {
+        mean_pooled(&x)
+    }
+
+    fn scale(x: FlexTensor, factors: FlexTensor) -> FlexTensor {
+        scaled(&x, &factors)
     }
 }

@@ -11,6 +11,7 @@ mod ops;
 use burn::tensor::{DType, Device, Tensor};
 use ocelli_kernels::train::ConvShape;
 use ocelli_kernels::train::norm::Clamp;
+use ocelli_kernels::train::pool::PoolShape;
 
 use burn::backend::Dispatch;
 use ops::KernelOps;
@@ -61,4 +62,19 @@ pub(crate) fn batch_norm<const D: usize>(
         mean: Tensor::from_dispatch(mean),
         variance: Tensor::from_dispatch(variance),
     }
+}
+
+/// Max pooling of `[batch, channels, height, width]`.
+pub(crate) fn max_pool(x: Tensor<4>, shape: PoolShape) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), shape))
+}
+
+/// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.
+pub(crate) fn mean_pool(x: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::mean_pool(x.into_dispatch()))
+}
+
+/// `[batch, channels, height, width]` times `[batch, channels, 1, 1]`.
+pub(crate) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::scale(x.into_dispatch(), factors.into_dispatch()))
 }

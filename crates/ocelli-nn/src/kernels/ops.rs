@@ -4,6 +4,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use ocelli_kernels::train::ConvShape;
 use ocelli_kernels::train::norm::Clamp;
+use ocelli_kernels::train::pool::PoolShape;
 
 /// Operations that the CPU backend has kernels for, with and without gradients.
 #[backend_extension(Flex, Autodiff)]
@@ -37,4 +38,13 @@ pub trait KernelOps: Backend {
         epsilon: f64,
         clamp: Clamp,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Max pooling of `[batch, channels, height, width]`.
+    fn max_pool(x: FloatTensor<Self>, shape: PoolShape) -> FloatTensor<Self>;
+
+    /// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.
+    fn mean_pool(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `[batch, channels, height, width]` times `[batch, channels, 1, 1]`.
+    fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self>;
 }
