@@ -1,4 +1,4 @@
-//! Times convolutions of networks: `conv [THREADS]` prints milliseconds and GMAC/s of the forward pass and of
+//! Times convolutions of networks: `conv [THREADS [PART OF A NAME]]` prints milliseconds and GMAC/s of the forward pass and of
 //! both backward passes.
 
 use std::time::Instant;
@@ -32,6 +32,7 @@ const SHAPES: [(usize, usize, usize, usize, usize, usize, usize); 17] = [
 
 fn main() {
     let threads = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(1);
+    let wanted = std::env::args().nth(2).unwrap_or_default();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().ok();
     let isa = Isa::best();
     println!("{isa}, {threads} threads\n{:<36}{:>20}{:>20}{:>20}", "", "forward", "data", "weights");
@@ -47,6 +48,11 @@ fn main() {
             dilation: [1; 2],
             groups,
         };
+        let name =
+            format!("{batch} {channels_in}->{channels_out} {side}² {kernel}×{kernel}/{stride} g{groups}");
+        if !name.contains(&wanted) {
+            continue;
+        }
         let x = vec![0.5; shape.input_len()];
         let w = vec![0.5; shape.weights_len()];
         let grad = vec![0.5; shape.output_len()];
@@ -61,7 +67,6 @@ fn main() {
                 .fold(f64::INFINITY, f64::min);
             format!("{:>10.3}{:>10.1}", best * 1e3, macs / best * 1e-9)
         };
-        let name = format!("{batch} {channels_in}->{channels_out} {side}² {kernel}×{kernel}/{stride} g{groups}");
         if shape.is_depthwise() {
             let forward = time(&|| drop(depthwise::forward(isa, &shape, &x, &w, None)));
             let both = time(&|| drop(depthwise::backward(isa, &shape, &x, &w, &grad, true)));

@@ -131,8 +131,7 @@ impl BatchNorm {
 
     fn fused<const D: usize>(&self, x: Tensor<D>, residual: Option<Tensor<D>>, clamp: Clamp) -> Tensor<D> {
         let samples = samples(&x);
-        let out =
-            kernels::batch_norm(x, self.weight.val(), self.bias.val(), residual, self.epsilon, clamp);
+        let out = kernels::batch_norm(x, self.weight.val(), self.bias.val(), residual, self.epsilon, clamp);
         self.blend(out.mean, out.variance, samples);
         out.output
     }

@@ -93,11 +93,18 @@ impl Optimizer for Sgd {
         let (decay, momentum, lr) = (decay as f32, momentum as f32, lr as f32);
         let nesterov = self.0.nesterov;
         let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
-        pairs.zip(slice(&mut velocity).par_chunks_mut(PIECE)).for_each(|((weights, grad), velocity)| {
+        pairs.zip(slice(&mut velocity).par_chunks_mut(PIECE)).for_each(move |((weights, grad), velocity)| {
+            // What is constant is decided outside of the loop, which then runs on vectors.
+            let [keep, own, ahead] = [
+                if first { 0.0 } else { momentum },
+                if nesterov { 1.0 } else { 0.0 },
+                if nesterov { momentum } else { 1.0 },
+            ];
             for ((w, &g), v) in weights.iter_mut().zip(grad).zip(velocity) {
                 let g = g + decay * *w;
-                *v = if first { g } else { momentum * *v + g };
-                *w -= lr * if nesterov { g + momentum * *v } else { *v };
+                let speed = keep * *v + g;
+                *v = speed;
+                *w -= lr * (own * g + ahead * speed);
             }
         });
         let velocity = Tensor::from_data(velocity, &device);
@@ -168,7 +175,7 @@ impl Optimizer for AdamW {
         let root = correct2.sqrt() as f32;
         let moments = slice(&mut first).par_chunks_mut(PIECE).zip(slice(&mut second).par_chunks_mut(PIECE));
         let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
-        pairs.zip(moments).for_each(|((weights, grad), (first, second))| {
+        pairs.zip(moments).for_each(move |((weights, grad), (first, second))| {
             for ((w, &g), (m, v)) in weights.iter_mut().zip(grad).zip(first.iter_mut().zip(second)) {
                 *m = b1 * *m + (1.0 - b1) * g;
                 *v = b2 * *v + (1.0 - b2) * g * g;

@@ -84,9 +84,8 @@ impl ConvShape {
     /// Input pixels under the taps for every output pixel.
     pub(crate) fn lattice(&self) -> Lattice {
         let tap = |axis: usize, k: usize| (k * self.dilation[axis]) as isize - self.padding[axis] as isize;
-        let taps = (0..self.taps())
-            .map(|t| [tap(0, t / self.kernel[1]), tap(1, t % self.kernel[1])])
-            .collect();
+        let taps =
+            (0..self.taps()).map(|t| [tap(0, t / self.kernel[1]), tap(1, t % self.kernel[1])]).collect();
         Lattice {
             grid: self.output(),
             stride: self.stride,
@@ -102,7 +101,13 @@ impl ConvShape {
 ///
 /// # Panics
 /// If a slice does not have the extent `shape` says.
-pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub fn forward(
+    isa: Isa,
+    shape: &ConvShape,
+    input: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     shape.check();
     assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
     assert_eq!(weights.len(), shape.weights_len(), "weights of {shape:?}");
@@ -271,7 +276,10 @@ fn phases(shape: &ConvShape) -> Vec<Phase> {
             let pairs = || vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
             list.push(Phase {
                 start: [y, x],
-                grid: [(shape.size[0] - y).div_ceil(shape.stride[0]), (shape.size[1] - x).div_ceil(shape.stride[1])],
+                grid: [
+                    (shape.size[0] - y).div_ceil(shape.stride[0]),
+                    (shape.size[1] - x).div_ceil(shape.stride[1]),
+                ],
                 taps: pairs().map(|(v, h)| v.0 * shape.kernel[1] + h.0).collect(),
                 offsets: pairs().map(|(v, h)| [v.1, h.1]).collect(),
             });
@@ -299,26 +307,56 @@ fn turned(
         }
         return out;
     }
-    const ROWS: usize = 16;
-    let blocks = inner.div_ceil(ROWS);
+    let turn = match some {
+        1 => turn_block::<1>,
+        2 => turn_block::<2>,
+        4 => turn_block::<4>,
+        9 => turn_block::<9>,
+        _ => turn_block::<0>,
+    };
+    assert!(chosen.iter().all(|&tap| tap < taps) && weights.len() == groups * outer * inner * taps);
+    let blocks = inner.div_ceil(TURNED);
     let shared = Shared::new(&mut out);
     each(groups * blocks, groups * outer * inner * some, |task| {
         let (group, block) = (task / blocks, task % blocks);
         let from = &weights[group * outer * inner * taps..];
-        for o in 0..outer {
-            for i in block * ROWS..((block + 1) * ROWS).min(inner) {
-                // SAFETY: every task writes rows of its own.
-                let out = unsafe { shared.slice(((group * inner + i) * outer + o) * some, some) };
-                let from = &from[(o * inner + i) * taps..][..taps];
-                match (<&mut [f32; 9]>::try_from(&mut *out), <&[f32; 9]>::try_from(from)) {
-                    // A fixed length is a few moves, not a call.
-                    (Ok(out), Ok(from)) => *out = *from,
-                    _ => out.iter_mut().zip(chosen).for_each(|(out, &tap)| *out = from[tap]),
+        let first = block * TURNED;
+        let rows = TURNED.min(inner - first);
+        // SAFETY: every task writes rows of its own.
+        let out = unsafe { shared.slice((group * inner + first) * outer * some, rows * outer * some) };
+        turn(&from[first * taps..], inner * taps, taps, chosen, outer, rows, out);
+    });
+    out
+}
+
+/// Rows of turned weights that are written side by side.
+const TURNED: usize = 16;
+
+/// `out[i][o][·] = from[o · stride + i · taps + chosen[·]]`; `SOME` is the number of chosen taps, or 0 for any.
+fn turn_block<const SOME: usize>(
+    from: &[f32],
+    stride: usize,
+    taps: usize,
+    chosen: &[usize],
+    outer: usize,
+    rows: usize,
+    out: &mut [f32],
+) {
+    let some = if SOME == 0 { chosen.len() } else { SOME };
+    assert!(chosen.len() == some && out.len() == rows * outer * some);
+    for o in 0..outer {
+        let from = &from[o * stride..][..rows * taps];
+        for i in 0..rows {
+            for t in 0..some {
+                // SAFETY: `i < rows`, `o < outer` and `t < some` keep within `out`, whose length was checked; the
+                // chosen taps are below `taps`, as the caller has checked.
+                unsafe {
+                    let x = *from.get_unchecked(i * taps + *chosen.get_unchecked(t));
+                    *out.get_unchecked_mut((i * outer + o) * some + t) = x;
                 }
             }
         }
-    });
-    out
+    }
 }
 
 /// Where the columns of a product go in the map that is written.
@@ -386,8 +424,9 @@ impl Product<'_> {
         let longest = self.channels.min(most_channels) * taps;
         let mut packed = buffer(packed_len(longest, (last - first) * PANEL));
         let at_once = tile_panels(isa, rows).min(WIDEST);
-        let groups: Vec<_> =
-            strips(first, last, at_once).map(|(panel, count)| (panel, count, self.place(panel, count))).collect();
+        let groups: Vec<_> = strips(first, last, at_once)
+            .map(|(panel, count)| (panel, count, self.place(panel, count)))
+            .collect();
         let plane_out = self.target.size[0] * self.target.size[1];
         let mut bounce = [0.0f32; crate::gemm::MAX_ROWS * WIDEST * PANEL];
         let mut pointers = [core::ptr::null(); crate::gemm::MAX_ROWS];
@@ -458,7 +497,8 @@ impl Product<'_> {
                                     for m in 0..n {
                                         for (j, &at) in places[..width].iter().enumerate() {
                                             if at != usize::MAX {
-                                                *self.out.at(base + m * plane_out + at) = bounce[m * width + j];
+                                                *self.out.at(base + m * plane_out + at) =
+                                                    bounce[m * width + j];
                                             }
                                         }
                                     }

@@ -21,7 +21,13 @@ pub(crate) const SHARE: usize = 1 << 14;
 ///
 /// # Panics
 /// If a slice does not have the extent `shape` says, or the shape is not depthwise.
-pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub fn forward(
+    isa: Isa,
+    shape: &ConvShape,
+    input: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     assert!(shape.is_depthwise() && input.len() == shape.input_len() && weights.len() == shape.weights_len());
     let mut output = buffer(shape.output_len());
     let [out_height, out_width] = shape.output();
@@ -39,7 +45,7 @@ pub fn forward(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], bias
         let mut wide = buffer(phases.span + SLACK);
         for plane in task * per..((task + 1) * per).min(planes) {
             let channel = plane % shape.channels_in;
-            phases.split(&input[plane * area_in..][..area_in], &mut scratch);
+            phases.split(isa, &input[plane * area_in..][..area_in], &mut scratch);
             let weights = &weights[channel * shape.taps()..][..shape.taps()];
             let bias = bias.map_or(0.0, |bias| bias[channel]);
             filter(isa, &scratch, &distances, weights, bias, phases.span, &mut wide);
@@ -103,7 +109,7 @@ pub fn backward(
             let weights = &weights[channel * taps..][..taps];
             for picture in 0..shape.batch {
                 let plane = picture * channels + channel;
-                phases.split(&input[plane * area_in..][..area_in], &mut scratch);
+                phases.split(isa, &input[plane * area_in..][..area_in], &mut scratch);
                 let rows = grad[plane * area_out..][..area_out].chunks_exact(out_width);
                 for (row, wide) in rows.zip(wide[margin..].chunks_mut(phases.width)) {
                     wide[..out_width].copy_from_slice(row);
@@ -120,7 +126,7 @@ pub fn backward(
                     filter(isa, &wide, starts, &chosen, 0.0, span, out);
                 }
                 // SAFETY: every plane belongs to one channel.
-                phases.join(&joined, unsafe { data.slice(plane * area_in, area_in) });
+                phases.join(isa, &joined, unsafe { data.slice(plane * area_in, area_in) });
             }
         }
     });

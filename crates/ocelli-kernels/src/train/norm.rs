@@ -244,7 +244,8 @@ impl Choose for crate::simd::avx2::Avx2 {
         use core::arch::x86_64::*;
         // SAFETY: the trait's contract: AVX2 is there.
         unsafe {
-            let mask = _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, low), _mm256_cmp_ps::<_CMP_LT_OQ>(x, high));
+            let mask =
+                _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, low), _mm256_cmp_ps::<_CMP_LT_OQ>(x, high));
             _mm256_and_ps(mask, a)
         }
     }
@@ -312,9 +313,7 @@ unsafe fn write<S: Simd>(p: *mut f32, v: S::V, n: usize) {
 #[inline(always)]
 unsafe fn sum_of<S: Simd>(x: *const f32, len: usize) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { {
-        total!(S, len, |i, n, _j| read::<S>(x.add(i), n))
-    } }
+    unsafe { { total!(S, len, |i, n, _j| read::<S>(x.add(i), n)) } }
 }
 
 #[inline(always)]

@@ -4,6 +4,8 @@
 //! windows of any stride become long runs over consecutive elements. Positions run over rows that are a little
 //! wider than the output; what falls into the surplus is dropped.
 
+use crate::Isa;
+
 /// Room behind every phase for vectors that run over its end.
 pub const SLACK: usize = 64;
 
@@ -83,7 +85,7 @@ impl Phases {
     }
 
     /// Copies a plane into the phases; borders keep what they hold.
-    pub fn split(&self, plane: &[f32], scratch: &mut [f32]) {
+    pub fn split(&self, isa: Isa, plane: &[f32], scratch: &mut [f32]) {
         for (y, row) in plane.chunks_exact(self.size[1].max(1)).enumerate() {
             let line = self.line(y);
             if self.count[1] == 1 {
@@ -101,11 +103,7 @@ impl Phases {
                 let (left, right) = scratch.split_at_mut(high);
                 let (a, b) = (&mut left[low..][..pairs], &mut right[..pairs]);
                 let (even_places, odd_places) = if swapped { (b, a) } else { (a, b) };
-                let row = &row[..2 * pairs];
-                for i in 0..pairs {
-                    even_places[i] = row[2 * i];
-                    odd_places[i] = row[2 * i + 1];
-                }
+                unzip(isa, &row[..2 * pairs], even_places, odd_places);
                 continue;
             }
             for phase in 0..self.count[1] {
@@ -125,7 +123,7 @@ impl Phases {
     }
 
     /// Copies the phases back into a plane, without its border.
-    pub fn join(&self, scratch: &[f32], plane: &mut [f32]) {
+    pub fn join(&self, isa: Isa, scratch: &[f32], plane: &mut [f32]) {
         for (y, row) in plane.chunks_exact_mut(self.size[1].max(1)).enumerate() {
             let line = self.line(y);
             if self.count[1] == 1 {
@@ -138,11 +136,7 @@ impl Phases {
                 if row.len() % 2 == 1 {
                     row[2 * pairs] = even[pairs];
                 }
-                let (even, odd, row) = (&even[..pairs], &odd[..pairs], &mut row[..2 * pairs]);
-                for i in 0..pairs {
-                    row[2 * i] = even[i];
-                    row[2 * i + 1] = odd[i];
-                }
+                zip(isa, &even[..pairs], &odd[..pairs], &mut row[..2 * pairs]);
                 continue;
             }
             for phase in 0..self.count[1] {
@@ -153,5 +147,78 @@ impl Phases {
                 }
             }
         }
+    }
+}
+
+/// Parts the pairs of `row` into `even` and `odd`.
+fn unzip(isa: Isa, row: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        // SAFETY: the instruction set is available.
+        done = unsafe { avx512::unzip(row, even, odd) };
+    }
+    let _ = isa;
+    let places = even[done..].iter_mut().zip(&mut odd[done..]);
+    for (pair, (even, odd)) in row[2 * done..].chunks_exact(2).zip(places) {
+        (*even, *odd) = (pair[0], pair[1]);
+    }
+}
+
+/// The way back.
+fn zip(isa: Isa, even: &[f32], odd: &[f32], row: &mut [f32]) {
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
+        // SAFETY: the instruction set is available.
+        done = unsafe { avx512::zip(even, odd, row) };
+    }
+    let _ = isa;
+    let places = even[done..].iter().zip(&odd[done..]);
+    for (pair, (&even, &odd)) in row[2 * done..].chunks_exact_mut(2).zip(places) {
+        (pair[0], pair[1]) = (even, odd);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use core::arch::x86_64::*;
+
+    /// As many pairs as fill vectors; gives their number.
+    #[target_feature(enable = "avx512f")]
+    pub fn unzip(row: &[f32], even: &mut [f32], odd: &mut [f32]) -> usize {
+        let pairs = row.len() / 2 / 16 * 16;
+        assert!(even.len() >= pairs && odd.len() >= pairs);
+        let evens = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+        let odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
+        for i in (0..pairs).step_by(16) {
+            // SAFETY: 32 elements of the row and 16 of each target from here on.
+            unsafe {
+                let a = _mm512_loadu_ps(row.as_ptr().add(2 * i));
+                let b = _mm512_loadu_ps(row.as_ptr().add(2 * i + 16));
+                _mm512_storeu_ps(even.as_mut_ptr().add(i), _mm512_permutex2var_ps(a, evens, b));
+                _mm512_storeu_ps(odd.as_mut_ptr().add(i), _mm512_permutex2var_ps(a, odds, b));
+            }
+        }
+        pairs
+    }
+
+    /// As many pairs as fill vectors; gives their number.
+    #[target_feature(enable = "avx512f")]
+    pub fn zip(even: &[f32], odd: &[f32], row: &mut [f32]) -> usize {
+        let pairs = row.len() / 2 / 16 * 16;
+        assert!(even.len() >= pairs && odd.len() >= pairs);
+        let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+        for i in (0..pairs).step_by(16) {
+            // SAFETY: 32 elements of the row and 16 of each source from here on.
+            unsafe {
+                let a = _mm512_loadu_ps(even.as_ptr().add(i));
+                let b = _mm512_loadu_ps(odd.as_ptr().add(i));
+                _mm512_storeu_ps(row.as_mut_ptr().add(2 * i), _mm512_permutex2var_ps(a, low, b));
+                _mm512_storeu_ps(row.as_mut_ptr().add(2 * i + 16), _mm512_permutex2var_ps(a, high, b));
+            }
+        }
+        pairs
     }
 }

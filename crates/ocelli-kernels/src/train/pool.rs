@@ -1,5 +1,6 @@
 //! Max pooling, global average pooling, and scaling of whole channels, with their backward passes.
 
+use crate::Isa;
 use crate::train::depthwise::SHARE;
 use crate::train::parallel::{Shared, buffer, each};
 use crate::train::phases::Phases;
@@ -35,7 +36,7 @@ impl PoolShape {
 ///
 /// # Panics
 /// If `x` does not have the extent `shape` says or the window more than 255 taps.
-pub fn max_forward(shape: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
+pub fn max_forward(isa: Isa, shape: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let (area_in, area_out) = (shape.area_in(), shape.area_out());
     assert_eq!(x.len(), shape.planes * area_in, "input of {shape:?}");
     assert!(shape.kernel[0] * shape.kernel[1] <= 255, "a window of {shape:?}");
@@ -44,8 +45,7 @@ pub fn max_forward(shape: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
     if output.is_empty() {
         return (output, taps);
     }
-    let phases =
-        Phases::new(shape.size, shape.kernel, shape.stride, shape.padding, [1, 1], shape.output);
+    let phases = Phases::new(shape.size, shape.kernel, shape.stride, shape.padding, [1, 1], shape.output);
     let distances = phases.distances();
     let (out, places) = (Shared::new(&mut output), Shared::new(&mut taps));
     let per = (SHARE / area_in.max(1)).clamp(1, shape.planes);
@@ -54,22 +54,22 @@ pub fn max_forward(shape: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
         let mut best = buffer(phases.span);
         let mut found = vec![0u32; phases.span];
         for plane in task * per..((task + 1) * per).min(shape.planes) {
-            phases.split(&x[plane * area_in..][..area_in], &mut scratch);
+            phases.split(isa, &x[plane * area_in..][..area_in], &mut scratch);
             best.fill(f32::NEG_INFINITY);
             found.fill(0);
             for (tap, &distance) in (0u32..).zip(&distances) {
                 let values = &scratch[distance..][..phases.span];
                 for ((best, found), &value) in best.iter_mut().zip(&mut found).zip(values) {
                     // Whatever is not a number wins, as in PyTorch.
-                    let wins = !(value <= *best);
-                    *best = if wins { value } else { *best };
-                    *found = if wins { tap } else { *found };
+                    // Masks, because compilers make branches of conditional stores.
+                    let mask = 0u32.wrapping_sub(u32::from(!(value <= *best)));
+                    *best = f32::from_bits((value.to_bits() & mask) | (best.to_bits() & !mask));
+                    *found = (tap & mask) | (*found & !mask);
                 }
             }
             // SAFETY: every plane is written by one task.
-            let (out, places) = unsafe {
-                (out.slice(plane * area_out, area_out), places.slice(plane * area_out, area_out))
-            };
+            let (out, places) =
+                unsafe { (out.slice(plane * area_out, area_out), places.slice(plane * area_out, area_out)) };
             let rows = best.chunks(phases.width).zip(found.chunks(phases.width));
             let targets = out.chunks_exact_mut(shape.output[1]).zip(places.chunks_exact_mut(shape.output[1]));
             for ((best, found), (out, places)) in rows.zip(targets) {

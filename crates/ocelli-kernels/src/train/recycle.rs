@@ -89,7 +89,8 @@ fn class(layout: Layout) -> Option<(usize, Layout)> {
     let power = (size - 1).ilog2().max(SMALLEST.ilog2() - 1);
     let step = (1usize << power) / STEPS;
     let steps = size.saturating_sub(1 << power).div_ceil(step);
-    let index = ((power + 1) as usize * STEPS + steps).saturating_sub((SMALLEST.ilog2() as usize + 1) * STEPS);
+    let index =
+        ((power + 1) as usize * STEPS + steps).saturating_sub((SMALLEST.ilog2() as usize + 1) * STEPS);
     let rounded = (1usize << power) + steps * step;
     Some((index, Layout::from_size_align(rounded, ALIGN).ok()?))
 }

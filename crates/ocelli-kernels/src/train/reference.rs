@@ -11,7 +11,9 @@ fn visit(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
             for (oy, ox) in (0..out_height).flat_map(|y| (0..out_width).map(move |x| (y, x))) {
                 let out = ((n * shape.channels_out + o) * out_height + oy) * out_width + ox;
                 for c in 0..channels {
-                    for (ky, kx) in (0..shape.kernel[0]).flat_map(|y| (0..shape.kernel[1]).map(move |x| (y, x))) {
+                    for (ky, kx) in
+                        (0..shape.kernel[0]).flat_map(|y| (0..shape.kernel[1]).map(move |x| (y, x)))
+                    {
                         let y = oy * shape.stride[0] + ky * shape.dilation[0];
                         let x = ox * shape.stride[1] + kx * shape.dilation[1];
                         let (Some(y), Some(x)) =

@@ -34,13 +34,7 @@ pub unsafe fn block(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
-unsafe fn block_avx512(
-    from: *const f32,
-    from_stride: usize,
-    out: *mut f32,
-    out_stride: usize,
-    rows: usize,
-) {
+unsafe fn block_avx512(from: *const f32, from_stride: usize, out: *mut f32, out_stride: usize, rows: usize) {
     use core::arch::x86_64::*;
     // SAFETY: loads and stores stay in the blocks the caller promises.
     unsafe {
@@ -99,7 +93,9 @@ pub fn matrix(
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(from.len() >= (rows - 1) * from_stride + columns && out.len() >= (columns - 1) * out_stride + rows);
+    assert!(
+        from.len() >= (rows - 1) * from_stride + columns && out.len() >= (columns - 1) * out_stride + rows
+    );
     let strips = columns.div_ceil(PANEL);
     let out = Shared::new(out);
     each(strips, rows * columns, |strip| {

@@ -114,8 +114,7 @@ fn product(isa: Isa, batch: usize, rows: &Operand, columns: &Operand, out: &mut 
             passes.push(Pass { picture: 0, pictures: 1, start, pixels: PIXELS.min(total - start) });
         }
     }
-    let blocks: Vec<_> =
-        split(columns.channels, (COLUMNS / columns.lattice.taps.len()).max(1)).collect();
+    let blocks: Vec<_> = split(columns.channels, (COLUMNS / columns.lattice.taps.len()).max(1)).collect();
     let wanted = PIECES.div_ceil(blocks.len());
     let shares = wanted.min(passes.len()).min((PARTIAL / out.len()).max(1));
     let row_parts = PIECES.div_ceil(blocks.len() * shares).min(rows.len() / 256).max(1);
@@ -127,7 +126,8 @@ fn product(isa: Isa, batch: usize, rows: &Operand, columns: &Operand, out: &mut 
     {
         let (first, others) = (Shared::new(out), Shared::new(&mut partial));
         each(shares.len() * blocks.len() * row_blocks.len(), work, |task| {
-            let (share, rest) = (task / (blocks.len() * row_blocks.len()), task % (blocks.len() * row_blocks.len()));
+            let (share, rest) =
+                (task / (blocks.len() * row_blocks.len()), task % (blocks.len() * row_blocks.len()));
             let (channel, some) = blocks[rest / row_blocks.len()];
             let (row, some_rows) = row_blocks[rest % row_blocks.len()];
             let (pass, count) = shares[share];

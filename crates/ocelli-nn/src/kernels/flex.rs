@@ -81,7 +81,7 @@ pub(super) fn normalise(
 /// Max pooling forward: the output, and the taps the maxima were found under.
 pub(super) fn max_pooled(x: &FlexTensor, shape: &PoolShape) -> (FlexTensor, Vec<u8>) {
     let dims = x.shape();
-    let (output, taps) = pool::max_forward(shape, slice(&in_order(x.clone())));
+    let (output, taps) = pool::max_forward(Isa::best(), shape, slice(&in_order(x.clone())));
     (tensor(output, [dims[0], dims[1], shape.output[0], shape.output[1]]), taps)
 }
 
