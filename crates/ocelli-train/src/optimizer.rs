@@ -7,12 +7,9 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use rayon::prelude::*;
+use ocelli_kernels::train::optim;
 
 use crate::config::OptimizerConfig;
-
-/// Elements a thread takes at a time.
-const PIECE: usize = 1 << 16;
 
 /// Stochastic gradient descent with momentum, `torch.optim.SGD` with dampening 0.
 #[derive(Clone, Debug)]
@@ -90,23 +87,13 @@ impl Optimizer for Sgd {
             Some(velocity) => (velocity.into_data(), false),
             None => (grad.clone(), true),
         };
-        let (decay, momentum, lr) = (decay as f32, momentum as f32, lr as f32);
-        let nesterov = self.0.nesterov;
-        let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
-        pairs.zip(slice(&mut velocity).par_chunks_mut(PIECE)).for_each(move |((weights, grad), velocity)| {
-            // What is constant is decided outside of the loop, which then runs on vectors.
-            let [keep, own, ahead] = [
-                if first { 0.0 } else { momentum },
-                if nesterov { 1.0 } else { 0.0 },
-                if nesterov { momentum } else { 1.0 },
-            ];
-            for ((w, &g), v) in weights.iter_mut().zip(grad).zip(velocity) {
-                let g = g + decay * *w;
-                let speed = keep * *v + g;
-                *v = speed;
-                *w -= lr * (own * g + ahead * speed);
-            }
-        });
+        let settings = optim::Sgd {
+            rate: lr as f32,
+            decay: decay as f32,
+            momentum: momentum as f32,
+            nesterov: self.0.nesterov,
+        };
+        optim::sgd(settings, first, slice(&mut weights), view(&grad), slice(&mut velocity));
         let velocity = Tensor::from_data(velocity, &device);
         (Tensor::from_data(weights, &device), Some(SgdState { velocity }))
     }
@@ -170,18 +157,15 @@ impl Optimizer for AdamW {
         let mut weights = tensor.into_data();
         let grad = grad.into_data();
         let (mut first, mut second) = (first.into_data(), second.into_data());
-        let (b1, b2, eps) = (beta1 as f32, beta2 as f32, self.0.eps as f32);
-        let (keep, step) = ((1.0 - lr * decay) as f32, (lr / correct1) as f32);
-        let root = correct2.sqrt() as f32;
-        let moments = slice(&mut first).par_chunks_mut(PIECE).zip(slice(&mut second).par_chunks_mut(PIECE));
-        let pairs = slice(&mut weights).par_chunks_mut(PIECE).zip(view(&grad).par_chunks(PIECE));
-        pairs.zip(moments).for_each(move |((weights, grad), (first, second))| {
-            for ((w, &g), (m, v)) in weights.iter_mut().zip(grad).zip(first.iter_mut().zip(second)) {
-                *m = b1 * *m + (1.0 - b1) * g;
-                *v = b2 * *v + (1.0 - b2) * g * g;
-                *w = keep * *w - step * *m / (v.sqrt() / root + eps);
-            }
-        });
+        let settings = optim::AdamW {
+            keep: (1.0 - lr * decay) as f32,
+            step: (lr / correct1) as f32,
+            root: correct2.sqrt() as f32,
+            betas: [beta1 as f32, beta2 as f32],
+            epsilon: self.0.eps as f32,
+        };
+        let moments = (slice(&mut first), slice(&mut second));
+        optim::adamw(settings, slice(&mut weights), view(&grad), moments.0, moments.1);
         let tensor = |data| Tensor::from_data(data, &device);
         (tensor(weights), Some(AdamWState { time, first: tensor(first), second: tensor(second) }))
     }

@@ -5,9 +5,9 @@
 //! way back through a stride splits the input into phases, each of which meets a part of the taps.
 
 use crate::Isa;
-use crate::gemm::{Epilogue, PANEL, Tile, packed_len, split, strips, tile, tile_panels, tile_rows};
 use crate::train::lattice::Lattice;
 use crate::train::parallel::{Shared, buffer, each};
+use crate::train::product::{Left, Product, Target};
 use crate::train::{transpose, weights};
 
 /// Extents of a convolution of `[batch, channels_in, height, width]`.
@@ -134,7 +134,7 @@ pub fn forward(
             map: &input[group * channels * shape.size[0] * shape.size[1]..],
             channels,
             batch: shape.batch,
-            weights: &weights[group * rows * depth..][..rows * depth],
+            left: Left::Straight(&weights[group * rows * depth..][..rows * depth]),
             rows,
             out: shared,
             out_start: group * rows * height * width,
@@ -180,6 +180,9 @@ fn lanes_sum(data: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
+/// Up to so many pixels the weights are not turned for the way back.
+const FEW: usize = 512;
+
 /// Gradient of the input from that of the output.
 ///
 /// # Panics
@@ -205,7 +208,14 @@ pub fn backward_data(isa: Isa, shape: &ConvShape, grad: &[f32], weights: &[f32])
         return input_grad;
     }
     for phase in phases.iter().filter(|phase| !phase.taps.is_empty()) {
-        let packed = turned(isa, weights, shape.groups, channels, rows, taps, &phase.taps);
+        // Where few pixels meet many weights, turning the weights would cost more than reading them as they are.
+        let few = shape.batch * phase.grid[0] * phase.grid[1] <= FEW;
+        let as_they_are = few && taps > 1 && phase.taps.len() == taps;
+        let packed = if as_they_are {
+            Vec::new()
+        } else {
+            turned(isa, weights, shape.groups, channels, rows, taps, &phase.taps)
+        };
         let lattice = Lattice {
             grid: phase.grid,
             stride: [1, 1],
@@ -229,7 +239,11 @@ pub fn backward_data(isa: Isa, shape: &ConvShape, grad: &[f32], weights: &[f32])
                 map: &grad[group * channels * height * width..],
                 channels,
                 batch: shape.batch,
-                weights: &packed[group * rows * depth..][..rows * depth],
+                left: if as_they_are {
+                    Left::Turned(&weights[group * rows * depth..][..rows * depth])
+                } else {
+                    Left::Straight(&packed[group * rows * depth..][..rows * depth])
+                },
                 rows,
                 out: shared,
                 out_start: group * rows * area_in,
@@ -356,177 +370,5 @@ fn turn_block<const SOME: usize>(
                 }
             }
         }
-    }
-}
-
-/// Where the columns of a product go in the map that is written.
-struct Target {
-    size: [usize; 2],
-    stride: [usize; 2],
-    offset: [usize; 2],
-    picture: usize,
-}
-
-/// One group's product of weights and packed pixels.
-struct Product<'a> {
-    lattice: &'a Lattice,
-    target: &'a Target,
-    map: &'a [f32],
-    channels: usize,
-    batch: usize,
-    /// `[rows][channels · taps]`
-    weights: &'a [f32],
-    rows: usize,
-    out: Shared<'a>,
-    out_start: usize,
-}
-
-/// Terms summed per pass: a tile's rows and panels of this depth stay in the first-level cache.
-const DEPTH: usize = 320;
-
-/// Panels packed at once: with `DEPTH` terms they fill a good part of the second-level cache.
-const STRIP: usize = 24;
-
-/// Pieces a product is cut into at least, where it is large enough.
-const PIECES: usize = 8;
-
-/// Widest group of panels.
-const WIDEST: usize = 4;
-
-/// Where one group of panels is written.
-enum Place {
-    /// Consecutive from here on.
-    Straight(usize),
-    /// One place per column, `usize::MAX` for none.
-    Scattered([usize; WIDEST * PANEL]),
-}
-
-impl Product<'_> {
-    fn run(&self, isa: Isa) {
-        let columns = self.batch * self.lattice.area();
-        let panels = columns.div_ceil(PANEL);
-        let strip = panels.div_ceil(PIECES).next_multiple_of(4).min(STRIP);
-        let strips = panels.div_ceil(strip);
-        let parts = PIECES.div_ceil(strips).min(self.rows / 64).max(1);
-        let row_parts: Vec<_> = split(self.rows, self.rows.div_ceil(parts)).collect();
-        let work = columns * self.rows * self.channels * self.lattice.taps.len();
-        each(strips * row_parts.len(), work, |task| {
-            let (first, (row, rows)) = (task / row_parts.len() * strip, row_parts[task % row_parts.len()]);
-            self.piece(isa, first, (first + strip).min(panels), row, rows);
-        });
-    }
-
-    /// Rows `row..row + rows` of the columns in panels `first..last`.
-    fn piece(&self, isa: Isa, first: usize, last: usize, row: usize, rows: usize) {
-        let taps = self.lattice.taps.len();
-        let columns = self.batch * self.lattice.area();
-        let most_channels = (DEPTH / taps).max(1);
-        let longest = self.channels.min(most_channels) * taps;
-        let mut packed = buffer(packed_len(longest, (last - first) * PANEL));
-        let at_once = tile_panels(isa, rows).min(WIDEST);
-        let groups: Vec<_> = strips(first, last, at_once)
-            .map(|(panel, count)| (panel, count, self.place(panel, count)))
-            .collect();
-        let plane_out = self.target.size[0] * self.target.size[1];
-        let mut bounce = [0.0f32; crate::gemm::MAX_ROWS * WIDEST * PANEL];
-        let mut pointers = [core::ptr::null(); crate::gemm::MAX_ROWS];
-        for (channel, some) in split(self.channels, most_channels) {
-            let depth = some * taps;
-            for panel in first..last {
-                let range = panel * PANEL..((panel + 1) * PANEL).min(columns);
-                // SAFETY: the columns exist, the buffer has a place of `depth · 16` for every panel.
-                unsafe {
-                    let out = packed.as_mut_ptr().add((panel - first) * depth * PANEL);
-                    self.lattice.pack(isa, self.map.as_ptr(), channel..channel + some, range, out, PANEL);
-                }
-            }
-            let accumulate = channel > 0;
-            let stride = self.channels * taps;
-            // Groups of different widths take different heights of tiles.
-            for most in [tile_rows(isa, 1), tile_rows(isa, 2), tile_rows(isa, 4)]
-                .into_iter()
-                .collect::<std::collections::BTreeSet<_>>()
-            {
-                let of_height = || groups.iter().filter(|(_, count, _)| tile_rows(isa, *count) == most);
-                if of_height().next().is_none() {
-                    continue;
-                }
-                for (start, n) in split(rows, most) {
-                    let start = row + start;
-                    for (m, pointer) in pointers.iter_mut().enumerate().take(n) {
-                        *pointer = self.weights[(start + m) * stride + channel * taps..].as_ptr();
-                    }
-                    for (panel, count, place) in of_height() {
-                        let mut t = Tile {
-                            a: pointers.as_ptr(),
-                            rows: n,
-                            taps: 1,
-                            depth,
-                            b: packed[(panel - first) * depth * PANEL..].as_ptr(),
-                            panel_stride: depth * PANEL,
-                            c: core::ptr::null_mut(),
-                            c_stride: plane_out,
-                            columns: count * PANEL,
-                            accumulate,
-                            epilogue: Epilogue::NONE,
-                        };
-                        let base = self.out_start + start * plane_out;
-                        // SAFETY: the tile's operands were made above; results are this piece's own.
-                        unsafe {
-                            match place {
-                                Place::Straight(at) => {
-                                    t.c = self.out.at(base + at);
-                                    t.columns = t.columns.min(columns - panel * PANEL);
-                                    tile(isa, &t);
-                                }
-                                Place::Scattered(places) => {
-                                    let width = count * PANEL;
-                                    t.c = bounce.as_mut_ptr();
-                                    t.c_stride = width;
-                                    if accumulate {
-                                        for m in 0..n {
-                                            for (j, &at) in places[..width].iter().enumerate() {
-                                                if at != usize::MAX {
-                                                    bounce[m * width + j] =
-                                                        *self.out.at(base + m * plane_out + at);
-                                                }
-                                            }
-                                        }
-                                    }
-                                    tile(isa, &t);
-                                    for m in 0..n {
-                                        for (j, &at) in places[..width].iter().enumerate() {
-                                            if at != usize::MAX {
-                                                *self.out.at(base + m * plane_out + at) =
-                                                    bounce[m * width + j];
-                                            }
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where the columns of `count` panels from `panel` on are written, for the first row.
-    fn place(&self, panel: usize, count: usize) -> Place {
-        let (area, columns) = (self.lattice.area(), self.batch * self.lattice.area());
-        let first = panel * PANEL;
-        let end = (first + count * PANEL).min(columns);
-        let straight = self.target.stride == [1, 1] && self.target.size == self.lattice.grid;
-        if straight && first / area == (end - 1) / area {
-            return Place::Straight(first / area * self.target.picture + first % area);
-        }
-        let mut places = [usize::MAX; WIDEST * PANEL];
-        for (place, q) in places.iter_mut().zip(first..end) {
-            let (picture, rest) = (q / area, q % area);
-            let y = rest / self.lattice.grid[1] * self.target.stride[0] + self.target.offset[0];
-            let x = rest % self.lattice.grid[1] * self.target.stride[1] + self.target.offset[1];
-            *place = picture * self.target.picture + y * self.target.size[1] + x;
-        }
-        Place::Scattered(places)
     }
 }

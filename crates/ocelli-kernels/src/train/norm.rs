@@ -313,7 +313,7 @@ unsafe fn write<S: Simd>(p: *mut f32, v: S::V, n: usize) {
 #[inline(always)]
 unsafe fn sum_of<S: Simd>(x: *const f32, len: usize) -> f32 {
     // SAFETY: the caller's promise.
-    unsafe { { total!(S, len, |i, n, _j| read::<S>(x.add(i), n)) } }
+    unsafe { total!(S, len, |i, n, _j| read::<S>(x.add(i), n)) }
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use rayon::prelude::*;
+use crate::train::team;
 
 /// A buffer whose contents the caller is about to overwrite wholly.
 ///
@@ -57,12 +57,12 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-/// Runs `task` for `0..tasks`, among the threads if `work` (roughly, operations) is worth waking them.
+/// Runs `task` for `0..tasks`, among the threads if `work` (roughly, operations) is worth sharing.
 pub fn each(tasks: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
     const WORTH: usize = 1 << 15;
     if tasks <= 1 || work < WORTH {
         (0..tasks).for_each(task);
     } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+        team::run(rayon::current_num_threads(), tasks, &task);
     }
 }
