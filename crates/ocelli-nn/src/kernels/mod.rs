@@ -7,6 +7,8 @@
 mod autodiff;
 mod flex;
 mod ops;
+#[cfg(test)]
+mod tests;
 
 use burn::tensor::{DType, Device, Tensor};
 use ocelli_kernels::train::ConvShape;
