@@ -365,3 +365,43 @@ pub enum Op {
         arguments: Vec<f64>,
     },
 }
+
+impl Op {
+    /// Its name, as it is serialised.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conv { .. } => "conv",
+            Self::ConvTranspose { .. } => "conv_transpose",
+            Self::Linear { .. } => "linear",
+            Self::MatMul => "mat_mul",
+            Self::Attention { .. } => "attention",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::Unary { .. } => "unary",
+            Self::Binary { .. } => "binary",
+            Self::Where => "where",
+            Self::Softmax { .. } => "softmax",
+            Self::LogSoftmax { .. } => "log_softmax",
+            Self::Reduce { .. } => "reduce",
+            Self::ArgExtreme { .. } => "arg_extreme",
+            Self::TopK { .. } => "top_k",
+            Self::MaxPool(_) => "max_pool",
+            Self::AvgPool { .. } => "avg_pool",
+            Self::AdaptiveAvgPool => "adaptive_avg_pool",
+            Self::Resize { .. } => "resize",
+            Self::Reshape => "reshape",
+            Self::Transpose { .. } => "transpose",
+            Self::Expand => "expand",
+            Self::Slice { .. } => "slice",
+            Self::Flip { .. } => "flip",
+            Self::Concat { .. } => "concat",
+            Self::Pad { .. } => "pad",
+            Self::Gather { .. } => "gather",
+            Self::GatherElements { .. } => "gather_elements",
+            Self::Cast => "cast",
+            Self::Full { .. } => "full",
+            Self::Custom { .. } => "custom",
+        }
+    }
+}

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_graph::Graph;
+use ocelli_graph::capture::{self, CaptureError};
 use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
@@ -166,6 +168,16 @@ impl Network {
             }
         }
         layers
+    }
+
+    /// The forward pass for pictures of `[channels, height, width]` as a graph called `name`, with all weights under
+    /// their published names. Nothing is computed.
+    ///
+    /// # Errors
+    /// If the network has an operation the graph does not know.
+    pub fn graph(&self, name: &str, picture: [usize; 3]) -> Result<Graph, CaptureError> {
+        let published = |own: &str| self.published_name(own).into_owned();
+        capture::capture(self, picture, name, published, |net, x| net.forward(x))
     }
 
     /// Name (as published) of the classifier layer.

@@ -87,6 +87,8 @@ impl Epilogue {
 pub struct Tile {
     /// `taps × rows` pointers, tap by tap, each to `depth` elements.
     pub a: *const *const f32,
+    /// Elements added to each of the pointers.
+    pub a_offset: usize,
     /// Rows of the tile, at most what [`tile_rows`] says.
     pub rows: usize,
     /// Taps.
@@ -107,6 +109,36 @@ pub struct Tile {
     pub accumulate: bool,
     /// Applied before writing.
     pub epilogue: Epilogue,
+    /// What will be needed next is brought near while the tile is computed.
+    pub next: Next,
+}
+
+/// Memory that will be needed soon: `step` elements of it are asked for with every summand.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Where it begins.
+    pub from: *const f32,
+    /// Elements per summand; a line holds 16.
+    pub step: usize,
+}
+
+impl Next {
+    /// Nothing.
+    pub const NONE: Self = Self { from: core::ptr::null(), step: 0 };
+
+    /// The share of tile `index` of `tiles` in fetching the `panels` panels at `from` while it computes `depth`
+    /// summands from `begin` on.
+    pub fn share(
+        from: *const f32,
+        panels: usize,
+        begin: usize,
+        depth: usize,
+        index: usize,
+        tiles: usize,
+    ) -> Self {
+        let step = (PANEL * panels).div_ceil(tiles);
+        Self { from: from.wrapping_add(step * (begin * tiles + index * depth)), step }
+    }
 }
 
 /// Most rows of a tile of 1, 2 or 4 panels on `isa`.
@@ -148,10 +180,12 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
     unsafe {
         let mut acc = [[[S::splat(0.0); VECTORS]; PANELS]; ROWS];
         let mut b = t.b;
+        // Nothing to fetch: the same harmless line again and again.
+        let mut next = if t.next.step == 0 { t.b } else { t.next.from };
         for tap in 0..t.taps {
             let mut a = [core::ptr::null::<f32>(); ROWS];
             for m in 0..ROWS {
-                a[m] = *t.a.add(tap * ROWS + m);
+                a[m] = (*t.a.add(tap * ROWS + m)).add(t.a_offset);
             }
             for k in 0..t.depth {
                 let mut row = [[S::splat(0.0); VECTORS]; PANELS];
@@ -161,6 +195,8 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                     }
                 }
                 b = b.add(PANEL);
+                S::prefetch(next);
+                next = next.wrapping_add(t.next.step);
                 for m in 0..ROWS {
                     let x = S::splat(*a[m].add(k));
                     for p in 0..PANELS {
@@ -184,63 +220,66 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                 }
             }
         }
-        let (low, high) = (S::splat(e.low), S::splat(e.high));
         if full {
-            if t.accumulate {
-                add_rows::<S, ROWS, PANELS>(&mut acc, t.c, t.c_stride);
-            }
-            if !e.residual.is_null() {
-                add_rows::<S, ROWS, PANELS>(&mut acc, e.residual, e.residual_stride);
-            }
-            for m in 0..ROWS {
-                for p in 0..PANELS {
-                    for v in 0..vectors {
-                        let c = t.c.add(m * t.c_stride + p * PANEL + v * S::LANES);
-                        S::store(c, S::min(high, S::max(low, acc[m][p][v])));
-                    }
-                }
-            }
-            return;
+            finish::<S, ROWS, PANELS, true>(t, &mut acc);
+        } else {
+            finish::<S, ROWS, PANELS, false>(t, &mut acc);
         }
-        let mut sums = [[0.0f32; 4 * PANEL]; ROWS];
+    }
+}
+
+/// Adds what is to be added, bounds and writes; without `FULL` the last panel is partly filled.
+#[inline(always)]
+unsafe fn finish<S: Simd, const ROWS: usize, const PANELS: usize, const FULL: bool>(
+    t: &Tile,
+    acc: &mut [[[S::V; VECTORS]; PANELS]; ROWS],
+) {
+    let e = &t.epilogue;
+    // SAFETY: the results and what is added to them cover the columns by the caller's promise.
+    unsafe {
+        if t.accumulate {
+            add_rows::<S, ROWS, PANELS, FULL>(acc, t.c, t.c_stride, t.columns);
+        }
+        if !e.residual.is_null() {
+            add_rows::<S, ROWS, PANELS, FULL>(acc, e.residual, e.residual_stride, t.columns);
+        }
+        let (low, high) = (S::splat(e.low), S::splat(e.high));
         for m in 0..ROWS {
             for p in 0..PANELS {
-                for v in 0..vectors {
-                    S::store(sums[m].as_mut_ptr().add(p * PANEL + v * S::LANES), acc[m][p][v]);
+                for v in 0..PANEL / S::LANES {
+                    let column = p * PANEL + v * S::LANES;
+                    let x = S::min(high, S::max(low, acc[m][p][v]));
+                    let c = t.c.wrapping_add(m * t.c_stride + column);
+                    if FULL {
+                        S::store(c, x);
+                    } else {
+                        S::store_n(c, x, t.columns.saturating_sub(column).min(S::LANES));
+                    }
                 }
-            }
-        }
-        for (m, sums) in sums.iter().enumerate() {
-            let mut column = 0;
-            while column < t.columns {
-                let n = (t.columns - column).min(S::LANES);
-                let mut x = S::load(sums.as_ptr().add(column));
-                let c = t.c.add(m * t.c_stride + column);
-                if t.accumulate {
-                    x = S::add(x, S::load_n(c, n));
-                }
-                if !e.residual.is_null() {
-                    x = S::add(x, S::load_n(e.residual.add(m * e.residual_stride + column), n));
-                }
-                S::store_n(c, S::min(high, S::max(low, x)), n);
-                column += n;
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn add_rows<S: Simd, const ROWS: usize, const PANELS: usize>(
+unsafe fn add_rows<S: Simd, const ROWS: usize, const PANELS: usize, const FULL: bool>(
     acc: &mut [[[S::V; VECTORS]; PANELS]; ROWS],
     rows: *const f32,
     stride: usize,
+    columns: usize,
 ) {
     for m in 0..ROWS {
         for p in 0..PANELS {
             for v in 0..PANEL / S::LANES {
-                // SAFETY: the rows cover whole panels, as the caller has checked.
+                let column = p * PANEL + v * S::LANES;
+                let row = rows.wrapping_add(m * stride + column);
+                // SAFETY: the rows cover the columns, as the caller has checked.
                 unsafe {
-                    let row = S::load(rows.add(m * stride + p * PANEL + v * S::LANES));
+                    let row = if FULL {
+                        S::load(row)
+                    } else {
+                        S::load_n(row, columns.saturating_sub(column).min(S::LANES))
+                    };
                     acc[m][p][v] = S::add(acc[m][p][v], row);
                 }
             }
@@ -259,49 +298,67 @@ unsafe fn fit<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
     }
 }
 
-#[inline(always)]
-unsafe fn of_panels<S: Simd, const PANELS: usize>(t: &Tile) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match t.rows {
-            1 => fit::<S, 1, PANELS>(t),
-            2 => fit::<S, 2, PANELS>(t),
-            3 => fit::<S, 3, PANELS>(t),
-            4 => fit::<S, 4, PANELS>(t),
-            5 => fit::<S, 5, PANELS>(t),
-            6 => fit::<S, 6, PANELS>(t),
-            7 => fit::<S, 7, PANELS>(t),
-            8 => fit::<S, 8, PANELS>(t),
-            9 => fit::<S, 9, PANELS>(t),
-            10 => fit::<S, 10, PANELS>(t),
-            11 => fit::<S, 11, PANELS>(t),
-            12 => fit::<S, 12, PANELS>(t),
-            13 => fit::<S, 13, PANELS>(t),
-            14 => fit::<S, 14, PANELS>(t),
-            rows => unreachable!("a tile of {rows} rows"),
-        }
-    }
+type TileFn = unsafe fn(&Tile);
+
+/// One function per extent, so that each has the registers to itself: `[1, 2 or 4 panels][rows - 1]`.
+macro_rules! table {
+    ($simd:ty $(, $features:literal)?) => {
+        [
+            table!(@rows 1, $simd $(, $features)?),
+            table!(@rows 2, $simd $(, $features)?),
+            table!(@rows 4, $simd $(, $features)?),
+        ]
+    };
+    (@rows $panels:literal, $simd:ty $(, $features:literal)?) => {
+        table!(@each $panels, $simd, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] $(, $features)?)
+    };
+    (@each $panels:literal, $simd:ty, [$($rows:literal)*], $features:literal) => {
+        [$({
+            #[target_feature(enable = $features)]
+            unsafe fn tile(t: &Tile) {
+                // SAFETY: the features are enabled here; the rest is the caller's promise.
+                unsafe { fit::<$simd, $rows, $panels>(t) }
+            }
+            tile as TileFn
+        }),*]
+    };
+    (@each $panels:literal, $simd:ty, [$($rows:literal)*]) => {
+        [$(fit::<$simd, $rows, $panels> as TileFn),*]
+    };
 }
 
-#[inline(always)]
-unsafe fn of_any<S: Simd>(t: &Tile) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match t.columns.div_ceil(PANEL) {
-            1 => of_panels::<S, 1>(t),
-            2 => of_panels::<S, 2>(t),
-            _ => of_panels::<S, 4>(t),
-        }
-    }
-}
+#[cfg(target_arch = "x86_64")]
+static AVX512: [[TileFn; MAX_ROWS]; 3] =
+    table!(crate::simd::avx512::Avx512, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+static AVX2: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::avx2::Avx2, "avx2,fma");
+#[cfg(target_arch = "aarch64")]
+static NEON: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::neon::Neon);
+static PORTABLE: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::portable::Portable);
 
-crate::dispatch! {
-    /// Computes one tile; its columns fill 1, 2 or 4 panels (the last perhaps partly).
-    ///
-    /// # Safety
-    /// `isa` must be available; `a`, `b`, `c` and the epilogue's pointers must be valid for the extents given,
-    /// `rows` at most [`tile_rows`], and no other thread may touch the results meanwhile.
-    pub fn tile(t: &Tile) = of_any;
+/// Computes one tile; its columns fill 1, 2 or 4 panels (the last perhaps partly).
+///
+/// # Safety
+/// `isa` must be available; `a`, `b`, `c` and the epilogue's pointers must be valid for the extents given,
+/// `rows` at most [`tile_rows`], and no other thread may touch the results meanwhile.
+#[inline(always)]
+pub unsafe fn tile(isa: Isa, t: &Tile) {
+    let table = match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => &AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => &AVX2,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => &NEON,
+        _ => &PORTABLE,
+    };
+    let panels = match t.columns {
+        0..=16 => 0,
+        17..=32 => 1,
+        _ => 2,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { table[panels][t.rows - 1](t) }
 }
 
 /// Splits `total` rows into the fewest tiles of at most `most` rows, as even as can be; yields `(start, rows)`.
@@ -355,6 +412,16 @@ pub struct Product {
 /// Rows of the left operand that are gone through for one strip of panels before the next strip.
 const BLOCK: usize = 96;
 
+/// Summands that are gone through for all tiles of a block before the next: two panels of them stay in the
+/// first-level cache.
+const CHUNK: usize = 256;
+
+/// Cuts `depth` summands into even chunks. They depend on nothing else, so that neither do the sums.
+pub(crate) fn chunks(depth: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    // A little more than fits beats two halves, which cost a pass over the results.
+    split(depth, if depth <= CHUNK + CHUNK / 2 { depth.max(1) } else { CHUNK })
+}
+
 /// Computes rows `rows` of the columns in panels `range` of a product.
 ///
 /// # Safety
@@ -366,30 +433,50 @@ pub unsafe fn product(isa: Isa, x: &Product, rows: core::ops::Range<usize>, rang
     for (block, block_rows) in split(total, BLOCK) {
         for (panel, count) in strips(range.start, range.end, at_once) {
             let columns = (x.columns - panel * PANEL).min(count * PANEL);
-            for (start, n) in split(block_rows, tile_rows(isa, count)) {
-                let row = rows.start + block + start;
-                let mut a = [core::ptr::null::<f32>(); MAX_ROWS];
-                // SAFETY: rows and panels lie in the operands by the caller's promise.
-                unsafe {
-                    for (m, p) in a.iter_mut().enumerate().take(n) {
-                        *p = x.a.add((row + m) * x.a_stride);
+            let most = tile_rows(isa, count);
+            let tiles = block_rows.div_ceil(most);
+            for (begin, depth) in chunks(x.depth) {
+                let last = begin + depth == x.depth;
+                for (tile_index, (start, n)) in split(block_rows, most).enumerate() {
+                    let row = rows.start + block + start;
+                    // While the first strip is computed, the next rows come; later, the next strip's weights.
+                    let next = if panel == range.start && total > block_rows && depth == x.depth {
+                        Next { from: x.a.wrapping_add((row + n) * x.a_stride), step: n }
+                    } else if tiles > 1 {
+                        let from = x.b.wrapping_add((panel + count) * panel_stride);
+                        Next::share(from, count, begin, depth, tile_index, tiles)
+                    } else {
+                        Next::NONE
+                    };
+                    let mut a = [core::ptr::null::<f32>(); MAX_ROWS];
+                    // SAFETY: rows and panels lie in the operands by the caller's promise.
+                    unsafe {
+                        for (m, p) in a.iter_mut().enumerate().take(n) {
+                            *p = x.a.add((row + m) * x.a_stride);
+                        }
+                        tile(
+                            isa,
+                            &Tile {
+                                a: a.as_ptr(),
+                                a_offset: begin,
+                                rows: n,
+                                taps: 1,
+                                depth,
+                                b: x.b.add(panel * panel_stride + begin * PANEL),
+                                panel_stride,
+                                c: x.c.add(row * x.c_stride + panel * PANEL),
+                                c_stride: x.c_stride,
+                                columns,
+                                accumulate: x.accumulate || begin > 0,
+                                epilogue: if last {
+                                    x.epilogue.at(row, panel * PANEL)
+                                } else {
+                                    Epilogue::NONE
+                                },
+                                next,
+                            },
+                        );
                     }
-                    tile(
-                        isa,
-                        &Tile {
-                            a: a.as_ptr(),
-                            rows: n,
-                            taps: 1,
-                            depth: x.depth,
-                            b: x.b.add(panel * panel_stride),
-                            panel_stride,
-                            c: x.c.add(row * x.c_stride + panel * PANEL),
-                            c_stride: x.c_stride,
-                            columns,
-                            accumulate: x.accumulate,
-                            epilogue: x.epilogue.at(row, panel * PANEL),
-                        },
-                    );
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 mod caffe;
 mod costs;
+mod engine;
 mod files;
 mod goldens;
 mod hostile;

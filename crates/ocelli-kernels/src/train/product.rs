@@ -1,7 +1,9 @@
 //! The product of weights and packed pixels, written into a map.
 
 use crate::Isa;
-use crate::gemm::{Epilogue, MAX_ROWS, PANEL, Tile, packed_len, split, strips, tile, tile_panels, tile_rows};
+use crate::gemm::{
+    Epilogue, MAX_ROWS, Next, PANEL, Tile, packed_len, split, strips, tile, tile_panels, tile_rows,
+};
 use crate::train::lattice::Lattice;
 use crate::train::parallel::{Shared, buffer, each};
 
@@ -188,6 +190,7 @@ impl Product<'_> {
                         let straight = matches!(group.place, Place::Straight(_));
                         let t = Tile {
                             a: pointers.as_ptr(),
+                            a_offset: 0,
                             rows: n,
                             taps: tile_taps,
                             depth: depth / tile_taps,
@@ -198,6 +201,7 @@ impl Product<'_> {
                             columns: if straight { width.min(columns - group.panel * PANEL) } else { width },
                             accumulate: channel > 0,
                             epilogue: Epilogue::NONE,
+                            next: Next::NONE,
                         };
                         // SAFETY: the operands were made above; the results are this piece's own.
                         unsafe { tile(isa, &t) };

@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use crate::Isa;
-use crate::gemm::{Epilogue, MAX_ROWS, PANEL, Tile, split, strips, tile, tile_panels, tile_rows};
+use crate::gemm::{Epilogue, MAX_ROWS, Next, PANEL, Tile, split, strips, tile, tile_panels, tile_rows};
 use crate::train::conv::ConvShape;
 use crate::train::lattice::Lattice;
 use crate::train::parallel::{Shared, buffer, each};
@@ -251,6 +251,7 @@ impl Block<'_> {
                                 isa,
                                 &Tile {
                                     a: pointers.as_ptr(),
+                                    a_offset: 0,
                                     rows: n,
                                     taps: tile_taps,
                                     depth: pixels / tile_taps,
@@ -261,6 +262,7 @@ impl Block<'_> {
                                     columns: (width - panel * PANEL).min(count * PANEL),
                                     accumulate: index > 0,
                                     epilogue: Epilogue::NONE,
+                                    next: Next::NONE,
                                 },
                             );
                         }

@@ -1,0 +1,187 @@
+//! The part of compiling that does not depend on the batch: which kernel each layer takes, and its packed weights.
+//!
+//! The choice depends on shapes only, and packed weights do not depend on the processor, so that a compiled file
+//! runs on any machine.
+
+use std::collections::BTreeMap;
+
+use ocelli_graph::{Graph, Node, Op};
+use ocelli_kernels::{conv, depthwise, gemm, winograd};
+use serde::{Deserialize, Serialize};
+
+use crate::blob::Blob;
+use crate::error::EngineError;
+
+/// Which kernel computes a layer with weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    /// Implicit matrix product, group by group.
+    Conv,
+    /// As [`Kernel::Conv`] with whole kernel rows as taps: for few channels, over a padded copy of the input.
+    ConvRows,
+    /// Winograd's F(4×4, 3×3).
+    Winograd,
+    /// One channel at a time.
+    Depthwise,
+    /// Matrix product.
+    Linear,
+}
+
+/// The weights of one layer, ready for its kernel.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// The weights.
+    pub weights: Blob,
+}
+
+/// Most channels for [`Kernel::ConvRows`].
+const FEW: usize = 4;
+
+/// A convolution's extents at batch 1.
+pub(crate) struct ConvShape {
+    pub channels: usize,
+    pub channels_out: usize,
+    pub depth: usize,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    pub pad: [usize; 2],
+    pub groups: usize,
+    pub output: [usize; 2],
+}
+
+/// The extents of convolution `node`, one spatial dimension taken as a map of height 1.
+pub(crate) fn conv_shape(graph: &Graph, node: &Node) -> Result<ConvShape, EngineError> {
+    let Op::Conv { attrs, .. } = &node.op else { unreachable!("called for convolutions only") };
+    let unsupported = |op: &str| EngineError::Unsupported { node: node.name.clone(), op: op.to_string() };
+    let input = graph.value(node.inputs[0]).shape_at(1);
+    let output = graph.value(node.outputs[0]).shape_at(1);
+    let weight = graph.value(node.inputs[1]).shape_at(1);
+    let two = |values: &[usize], fill: usize| match *values {
+        [a, b] => Ok([a, b]),
+        [a] => Ok([fill, a]),
+        _ => Err(unsupported("a convolution over more than two dimensions")),
+    };
+    Ok(ConvShape {
+        channels: input[1],
+        channels_out: output[1],
+        depth: weight[1],
+        kernel: two(&weight[2..], 1)?,
+        stride: two(&attrs.stride, 1)?,
+        dilation: two(&attrs.dilation, 1)?,
+        pad: two(&attrs.pad_begin, 0)?,
+        groups: attrs.groups,
+        output: two(&output[2..], 1)?,
+    })
+}
+
+fn choose(s: &ConvShape) -> Kernel {
+    if s.fits(Kernel::Depthwise) && s.groups > 1 {
+        Kernel::Depthwise
+    } else if s.fits(Kernel::ConvRows) && s.channels <= FEW && s.kernel[1] > 1 {
+        Kernel::ConvRows
+    } else if s.fits(Kernel::Winograd) && s.channels >= 16 && winograd_pays(s) {
+        Kernel::Winograd
+    } else {
+        Kernel::Conv
+    }
+}
+
+impl ConvShape {
+    /// Whether `kernel` computes a convolution of these extents.
+    fn fits(&self, kernel: Kernel) -> bool {
+        match kernel {
+            Kernel::Conv => true,
+            Kernel::ConvRows => self.groups == 1 && self.dilation[1] == 1,
+            Kernel::Winograd => {
+                self.groups == 1 && (self.kernel, self.stride, self.dilation) == ([3, 3], [1, 1], [1, 1])
+            }
+            Kernel::Depthwise => self.groups == self.channels && self.channels_out == self.channels,
+            Kernel::Linear => false,
+        }
+    }
+}
+
+/// Whether `kernel` computes convolution `node`; its weights may come from a file.
+pub(crate) fn can_compute(graph: &Graph, node: &Node, kernel: Kernel) -> bool {
+    conv_shape(graph, node).is_ok_and(|shape| shape.fits(kernel))
+}
+
+/// Compares estimates of both ways in processor cycles at 32 products a cycle: Winograd saves products, but
+/// transforms its maps and reads four times the weights, which does not pay on small maps.
+fn winograd_pays(s: &ConvShape) -> bool {
+    let area = (s.output[0] * s.output[1]) as f64;
+    let tiles = (s.output[0].div_ceil(4) * s.output[1].div_ceil(4)) as f64;
+    let (c, k) = (s.channels as f64, s.channels_out as f64);
+    let weight_bytes = 4.0 * c * k;
+    let direct = (area * 9.0 * c * k / 32.0).max(9.0 * weight_bytes / 12.0);
+    let products = (tiles * 36.0 * c * k / 32.0).max(36.0 * weight_bytes / 12.0);
+    let transforms = tiles * 36.0 * (c + k) / 16.0 * 4.0;
+    products * 1.15 + transforms < direct
+}
+
+/// Packs the weights of every layer that has constant ones, and removes them from the graph's constants.
+pub(crate) fn prepare(graph: &mut Graph) -> Result<BTreeMap<usize, Packed>, EngineError> {
+    let mut packed = BTreeMap::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let weights = |place: usize| {
+            graph.constant_f32(node.inputs[place]).ok_or_else(|| EngineError::Unsupported {
+                node: node.name.clone(),
+                op: "a layer whose weights are computed".to_string(),
+            })
+        };
+        match &node.op {
+            Op::Conv { .. } => {
+                let shape = conv_shape(graph, node)?;
+                packed.insert(index, pack_conv(&shape, weights(1)?));
+            }
+            Op::Linear { .. } => {
+                let (w, shape) = (weights(1)?, graph.value(node.inputs[1]).shape_at(1));
+                let (depth, columns) = (shape[0], shape[1]);
+                let weights = gemm::pack(depth, columns, |row, column| w[row * columns + column]).into();
+                packed.insert(index, Packed { kernel: Kernel::Linear, weights });
+            }
+            _ => {}
+        }
+    }
+    // A weight that something else reads too stays.
+    let mut read: std::collections::BTreeSet<_> = graph.outputs.iter().copied().collect();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let own = packed.contains_key(&index);
+        read.extend(node.inputs.iter().enumerate().filter(|(i, _)| !(own && *i == 1)).map(|(_, id)| *id));
+    }
+    graph.constants.retain(|id, _| read.contains(id));
+    Ok(packed)
+}
+
+/// Elements that [`pack_conv`] and its like make, to check a file against.
+pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<usize, EngineError> {
+    if kernel == Kernel::Linear {
+        let shape = graph.value(node.inputs[1]).shape_at(1);
+        return Ok(gemm::packed_len(shape[0], shape[1]));
+    }
+    let s = conv_shape(graph, node)?;
+    let taps = s.kernel[0] * s.kernel[1];
+    Ok(match kernel {
+        Kernel::Depthwise => s.channels * taps,
+        Kernel::Winograd => winograd::POINTS * gemm::packed_len(s.depth, s.channels_out),
+        _ => s.groups * gemm::packed_len(taps * s.depth, s.channels_out / s.groups),
+    })
+}
+
+fn pack_conv(s: &ConvShape, weights: &[f32]) -> Packed {
+    let kernel = choose(s);
+    let per_group = s.channels_out / s.groups;
+    let numbers = match kernel {
+        Kernel::Depthwise => depthwise::pack_weights(weights, s.channels),
+        Kernel::Winograd => winograd::pack_weights(weights, s.channels_out, s.depth),
+        _ => weights
+            .chunks_exact(per_group * s.depth * s.kernel[0] * s.kernel[1])
+            .flat_map(|own| conv::pack_weights(own, per_group, s.depth, s.kernel))
+            .collect(),
+    };
+    Packed { kernel, weights: numbers.into() }
+}
