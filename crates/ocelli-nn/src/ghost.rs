@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, s};
 
-use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig};
+use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, kernels};
 
 /// How to build a [`GhostModule`].
 #[derive(Clone, Debug)]
@@ -117,6 +117,9 @@ impl GhostModule {
 /// `first` and `second` behind each other, surplus channels cut from the end.
 pub fn concat_trimmed(first: Tensor<4>, second: Tensor<4>, channels: usize) -> Tensor<4> {
     let missing = channels - first.dims()[1].min(channels);
+    if kernels::serve(&first) && missing <= second.dims()[1] {
+        return kernels::join(first, second, missing);
+    }
     let second = if missing < second.dims()[1] { second.slice(s![.., 0..missing]) } else { second };
     Tensor::cat(vec![first, second], 1)
 }

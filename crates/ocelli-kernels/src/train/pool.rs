@@ -62,7 +62,7 @@ pub fn max_forward(isa: Isa, shape: &PoolShape, x: &[f32]) -> (Vec<f32>, Vec<u8>
                 for ((best, found), &value) in best.iter_mut().zip(&mut found).zip(values) {
                     // Whatever is not a number wins, as in PyTorch.
                     // Masks, because compilers make branches of conditional stores.
-                    let mask = 0u32.wrapping_sub(u32::from(!(value <= *best)));
+                    let mask = 0u32.wrapping_sub(u32::from((value > *best) | value.is_nan()));
                     *best = f32::from_bits((value.to_bits() & mask) | (best.to_bits() & !mask));
                     *found = (tap & mask) | (*found & !mask);
                 }

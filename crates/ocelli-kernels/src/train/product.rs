@@ -73,7 +73,7 @@ enum Place {
     /// Consecutive from here on.
     Straight(usize),
     /// Into sums at this place, and in the end one by one into the map; `usize::MAX` is nowhere.
-    Scattered(usize, [usize; WIDEST * PANEL]),
+    Scattered(usize, Box<[usize; WIDEST * PANEL]>),
 }
 
 /// A range of rows and panels.
@@ -262,7 +262,7 @@ impl Product<'_> {
         if straight && first / area == (end - 1) / area {
             return Place::Straight(first / area * self.target.picture + first % area);
         }
-        let mut places = [usize::MAX; WIDEST * PANEL];
+        let mut places = Box::new([usize::MAX; WIDEST * PANEL]);
         for (place, q) in places.iter_mut().zip(first..end) {
             let (picture, rest) = (q / area, q % area);
             let y = rest / self.lattice.grid[1] * self.target.stride[0] + self.target.offset[0];

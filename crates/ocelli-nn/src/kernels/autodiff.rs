@@ -11,12 +11,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{AutodiffBackend, Flex, TensorMetadata};
 use burn::tensor::Shape;
 use ocelli_kernels::Isa;
+use ocelli_kernels::train::join::{self, Parts};
 use ocelli_kernels::train::norm::{self, Clamp};
 use ocelli_kernels::train::pool::{self, PoolShape};
 use ocelli_kernels::train::{ConvShape, conv, depthwise};
 
 use super::flex::{
-    convolve, in_order, max_pooled, mean_pooled, norm_shape, normalise, scaled, slice, tensor,
+    convolve, in_order, joined, max_pooled, mean_pooled, norm_shape, normalise, parts, scaled, slice, tensor,
 };
 use super::ops::KernelOps;
 
@@ -230,6 +231,24 @@ impl Backward<Flex, 2> for Scale {
     }
 }
 
+#[derive(Debug)]
+struct Join;
+
+impl Backward<Flex, 2> for Join {
+    type State = (Parts, [Shape; 2]);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = in_order(grads.consume::<Flex>(&ops.node));
+        let (parts, shapes) = ops.state;
+        let (first, second) = join::backward(shapes[0][0], parts, slice(&grad));
+        for ((node, data), shape) in ops.parents.into_iter().zip([first, second]).zip(shapes) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, tensor(data, shape));
+            }
+        }
+    }
+}
+
 /// A constant: statistics carry no gradient.
 fn constant<C: CheckpointStrategy>(tensor: FlexTensor) -> Tracked<C> {
     Autodiff::<Flex, C>::from_inner(tensor)
@@ -349,6 +368,18 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&factors));
                 prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn join(first: Tracked<C>, second: Tracked<C>, kept: usize) -> Tracked<C> {
+        let output = joined(first.primitive(), second.primitive(), kept);
+        match Join.prepare::<C>([first.node(), second.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let parts = parts(first.primitive(), second.primitive(), kept);
+                let shapes = [first.primitive().shape(), second.primitive().shape()];
+                prep.finish((parts, shapes), output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }

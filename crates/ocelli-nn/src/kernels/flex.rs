@@ -4,6 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use ocelli_kernels::Isa;
+use ocelli_kernels::train::join::{self, Parts};
 use ocelli_kernels::train::norm::{self, Clamp, NormShape, Normalised};
 use ocelli_kernels::train::pool::{self, PoolShape};
 use ocelli_kernels::train::{ConvShape, conv, depthwise};
@@ -98,6 +99,23 @@ pub(super) fn scaled(x: &FlexTensor, factors: &FlexTensor) -> FlexTensor {
     tensor(output, x.shape())
 }
 
+/// Lengths of the parts of two maps behind each other.
+pub(super) fn parts(first: &FlexTensor, second: &FlexTensor, kept: usize) -> Parts {
+    let (first, second) = (first.shape(), second.shape());
+    let area = first[2] * first[3];
+    Parts { first: first[1] * area, second: second[1] * area, kept: kept * area }
+}
+
+/// Two maps behind each other.
+pub(super) fn joined(first: &FlexTensor, second: &FlexTensor, kept: usize) -> FlexTensor {
+    let mut dims = first.shape();
+    let parts = parts(first, second, kept);
+    let (first, second) = (in_order(first.clone()), in_order(second.clone()));
+    let output = join::forward(dims[0], parts, slice(&first), slice(&second));
+    dims[1] += kept;
+    tensor(output, dims)
+}
+
 impl KernelOps for Flex {
     fn conv(x: FlexTensor, weight: FlexTensor, shape: ConvShape) -> FlexTensor {
         convolve(&x, &weight, None, &shape)
@@ -138,5 +156,9 @@ impl KernelOps for Flex {
 
     fn scale(x: FlexTensor, factors: FlexTensor) -> FlexTensor {
         scaled(&x, &factors)
+    }
+
+    fn join(first: FlexTensor, second: FlexTensor, kept: usize) -> FlexTensor {
+        joined(&first, &second, kept)
     }
 }

@@ -80,3 +80,8 @@ pub(crate) fn mean_pool(x: Tensor<4>) -> Tensor<4> {
 pub(crate) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::scale(x.into_dispatch(), factors.into_dispatch()))
 }
+
+/// The channels of two maps behind each other, of the second only the first `kept`.
+pub(crate) fn join(first: Tensor<4>, second: Tensor<4>, kept: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::join(first.into_dispatch(), second.into_dispatch(), kept))
+}

@@ -47,4 +47,7 @@ pub trait KernelOps: Backend {
 
     /// `[batch, channels, height, width]` times `[batch, channels, 1, 1]`.
     fn scale(x: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The channels of two maps behind each other, of the second only the first `kept`.
+    fn join(first: FloatTensor<Self>, second: FloatTensor<Self>, kept: usize) -> FloatTensor<Self>;
 }

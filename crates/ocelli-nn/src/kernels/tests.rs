@@ -7,7 +7,7 @@ use ocelli_kernels::train::ConvShape;
 use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
 
-use super::{batch_norm, conv2d, max_pool, mean_pool, scale, serve};
+use super::{batch_norm, conv2d, join, max_pool, mean_pool, scale, serve};
 use crate::Activation;
 
 /// Numbers in `-1..1` that depend on the seed.
@@ -217,6 +217,21 @@ fn pooling_and_scaling_are_burns() {
         );
         let factors = tensor([2, 3, 1, 1], 2, &device);
         same([x, factors], |[x, f]| scale(x, f), |[x, f]| x.mul(f), "scaling");
+    }
+}
+
+#[test]
+fn joining_is_burns() {
+    for device in devices() {
+        for kept in [3, 2] {
+            let (a, b) = (tensor([2, 4, 5, 6], 1, &device), tensor([2, 3, 5, 6], 2, &device));
+            same(
+                [a, b],
+                |[a, b]| join(a, b, kept),
+                |[a, b]| Tensor::cat(vec![a, b.narrow(1, 0, kept)], 1),
+                "joining",
+            );
+        }
     }
 }
 
