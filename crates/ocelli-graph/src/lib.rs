@@ -5,7 +5,9 @@
 #[cfg(feature = "capture")]
 pub mod capture;
 pub mod cost;
+pub mod draw;
 pub mod ir;
+pub mod onnx;
 pub mod op;
 pub mod passes;
 

@@ -36,10 +36,7 @@ impl Runner {
     /// If the pictures do not have the size the network was made for: callers prepare them for it.
     pub fn logits(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
         match self {
-            Self::Burn { network, device } => {
-                let x = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
-                network.forward(x).into_data().try_into_vec().expect("logits are float32")
-            }
+            Self::Burn { network, device } => burn_logits(network, device, pixels, shape),
             Self::Engine { model, options } => {
                 let outputs = model.run(shape[0], *options, &[&pixels]).expect("a prepared batch fits");
                 outputs.into_iter().next().expect("a classifier has one output")
@@ -54,4 +51,10 @@ impl Runner {
             Self::Engine { .. } => None,
         }
     }
+}
+
+/// As [`Runner::logits`], by a network on `device` outside of autodiff.
+pub fn burn_logits(network: &Network, device: &Device, pixels: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
+    let x = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
+    network.forward(x).into_data().try_into_vec().expect("logits are float32")
 }

@@ -3,8 +3,6 @@
 use ocelli_data::{DataError, Loader};
 use serde::{Deserialize, Serialize};
 
-use crate::runner::Runner;
-
 /// How a classifier did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationReport {
@@ -39,9 +37,10 @@ pub struct ClassReport {
     pub f1: f64,
 }
 
-/// Evaluates what `runner` says over all batches of `loader`; `seen` is told the number of pictures done.
+/// Evaluates `logits` (see [`Runner::logits`](crate::Runner::logits)) over all batches of `loader`; `seen` is told
+/// the number of pictures done.
 pub fn evaluate(
-    runner: &Runner,
+    logits: impl Fn(Vec<f32>, [usize; 4]) -> Vec<f32>,
     loader: &Loader,
     classes: &[String],
     mut seen: impl FnMut(usize),
@@ -55,7 +54,7 @@ pub fn evaluate(
         if batch.labels.is_empty() {
             continue;
         }
-        let values = runner.logits(batch.pixels, batch.shape);
+        let values = logits(batch.pixels, batch.shape);
         for (row, &truth) in values.chunks_exact(classes.len()).zip(&batch.labels) {
             let guess = argmax(row);
             // Rank of the truth: how many classes look better.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod export;
 mod image;
 mod models;
 mod output;
@@ -62,6 +63,8 @@ enum Command {
     Models(models::Models),
     /// Time networks in the engine, side by side with other runtimes
     Bench(bench::Bench),
+    /// Write a network for other programs (ONNX) or as a drawing
+    Export(export::Export),
     /// Re-run the papers' claims in small
     #[command(subcommand)]
     Repro(repro::Repro),
@@ -126,6 +129,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image(command) => command.run(&global),
         Command::Models(command) => command.run(),
         Command::Bench(command) => command.run(&global),
+        Command::Export(command) => command.run(&global),
         Command::Repro(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     }
