@@ -59,7 +59,8 @@ pub fn total_macs(graph: &Graph) -> u64 {
 
 /// Multiply-accumulates of `node` at batch 1.
 pub fn macs(graph: &Graph, node: &Node) -> u64 {
-    let shape = |place: usize| node.inputs.get(place).map(|&id| graph.value(id).shape_at(1)).unwrap_or_default();
+    let shape =
+        |place: usize| node.inputs.get(place).map(|&id| graph.value(id).shape_at(1)).unwrap_or_default();
     let output: u64 =
         node.outputs.first().map_or(0, |&id| graph.value(id).shape_at(1).iter().product::<usize>() as u64);
     match &node.op {

@@ -95,7 +95,9 @@ pub fn load(path: &Path) -> Result<(Model, Description), DeployError> {
     let bad = |problem: String| DeployError::Description { path: path.display().to_string(), problem };
     let model = Model::load(path)?;
     if model.description().is_empty() {
-        return Err(bad("a compiled network without labels and preprocessing; compile a trained model".into()));
+        return Err(bad(
+            "a compiled network without labels and preprocessing; compile a trained model".into()
+        ));
     }
     let description: Description = serde_json::from_str(model.description())
         .map_err(|e| bad(format!("its description is not a classifier's: {e}")))?;

@@ -4,4 +4,5 @@ mod convolution;
 mod elements;
 mod maps;
 mod product;
+mod training;
 mod util;

@@ -70,7 +70,7 @@ fn every_network_computes_the_same_in_onnx_runtime() {
         let side = if entry.input_size > 64 { 64 } else { entry.input_size };
         let picture = [3, side, side];
         let network = network(&entry);
-        let graph = network.graph(name, picture).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let graph = network.graph(picture).unwrap_or_else(|error| panic!("{name}: {error}"));
         let file = onnx::export(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
         check_structure(name, &network, &graph, &file, picture);
         let Some(runtime) = &mut runtime else { continue };

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use ocelli_engine::{RunOptions, machine};
-use ocelli_image::{Runner, deploy};
 use ocelli_image::zoo::{self, Options};
+use ocelli_image::{Runner, deploy};
 use serde_json::{Value, json};
 
 use self::peer::Peer;
@@ -155,7 +155,9 @@ impl Bench {
         for &against in &self.against {
             match self.peer(against, &subject, threads, folder.path()) {
                 Ok(peer) => peers.push(peer),
-                Err(error) if !global.quiet => eprintln!("{reference}: without {}: {error:#}", against.name()),
+                Err(error) if !global.quiet => {
+                    eprintln!("{reference}: without {}: {error:#}", against.name())
+                }
                 Err(_) => {}
             }
         }
@@ -164,8 +166,10 @@ impl Bench {
         let numbers = worker::numbers(1, self.batch * subject.input.iter().product::<usize>());
         std::fs::write(&input, numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
         let expected = ours.check(&input, &result)?;
-        let differences: Vec<Option<f64>> =
-            peers.iter_mut().map(|peer| peer.check(&input, &result).ok().map(|y| difference(&y, &expected))).collect();
+        let differences: Vec<Option<f64>> = peers
+            .iter_mut()
+            .map(|peer| peer.check(&input, &result).ok().map(|y| difference(&y, &expected)))
+            .collect();
 
         // As many runs a round as fill about a fifth of a second, by the engine's second run.
         ours.run(2)?;
@@ -205,7 +209,12 @@ impl Bench {
             _ => subject.onnx.as_ref().context("a compiled model cannot be exported")?,
         };
         let mut command = Command::new(&self.python);
-        command.arg(&script).arg(against.name()).arg(model).arg(threads.to_string()).arg(self.batch.to_string());
+        command
+            .arg(&script)
+            .arg(against.name())
+            .arg(model)
+            .arg(threads.to_string())
+            .arg(self.batch.to_string());
         command.args(subject.input.map(|extent| extent.to_string())).arg(&subject.name);
         Peer::start(command)
     }
@@ -264,7 +273,8 @@ impl Bench {
                     format!("{:.1}", 1e3 * self.batch as f64 / median),
                     format!("{:.1}", macs as f64 / median / 1e6),
                     format!("{:.0} %", 1e5 * macs as f64 / median / peak),
-                    m.peak_bytes.map_or("-".into(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20))),
+                    m.peak_bytes
+                        .map_or("-".into(), |bytes| format!("{:.0}", bytes as f64 / f64::from(1 << 20))),
                     format!("{:.1}", m.load_ms + m.first_ms),
                     format!("{:.2}", ours / median),
                     m.difference.map_or(String::new(), |d| format!("{d:.1e}")),
@@ -273,7 +283,17 @@ impl Bench {
             .collect();
         line(&table(
             &[
-                "runtime", "median ms", "min", "p90", "p99", "per s", "GMAC/s", "of peak", "MiB", "first ms", "ocelli/it",
+                "runtime",
+                "median ms",
+                "min",
+                "p90",
+                "p99",
+                "per s",
+                "GMAC/s",
+                "of peak",
+                "MiB",
+                "first ms",
+                "ocelli/it",
                 "differs",
             ],
             &rows,
@@ -285,7 +305,8 @@ impl Bench {
                 .iter()
                 .filter(|s| s["ms"].as_f64().unwrap_or_default() >= 1e-4)
                 .map(|s| {
-                    let (ms, macs) = (s["ms"].as_f64().unwrap_or_default(), s["macs"].as_f64().unwrap_or_default());
+                    let (ms, macs) =
+                        (s["ms"].as_f64().unwrap_or_default(), s["macs"].as_f64().unwrap_or_default());
                     vec![
                         s["name"].as_str().unwrap_or_default().to_string(),
                         s["kernel"].as_str().unwrap_or_default().to_string(),

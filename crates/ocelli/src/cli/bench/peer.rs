@@ -58,7 +58,8 @@ impl Peer {
         if self.answers.read_line(&mut line)? == 0 {
             bail!("{} ended without an answer", self.title);
         }
-        let answer: Value = serde_json::from_str(&line).map_err(|_| anyhow!("{}: {}", self.title, line.trim()))?;
+        let answer: Value =
+            serde_json::from_str(&line).map_err(|_| anyhow!("{}: {}", self.title, line.trim()))?;
         match answer["error"].as_str() {
             Some(error) => bail!("{error}"),
             None => Ok(answer),
