@@ -187,6 +187,21 @@ pub(crate) fn save(model: &Model, path: &Path) -> Result<(), EngineError> {
     written.map_err(io)
 }
 
+/// A file of this header and data with all lengths and checksums in order: for tests of what comes after them.
+pub(crate) fn assemble(header: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut file = vec![0u8; PREFIX];
+    file[..8].copy_from_slice(&MAGIC);
+    file[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    file[12..16].copy_from_slice(&crc32fast::hash(header).to_le_bytes());
+    file[16..24].copy_from_slice(&(header.len() as u64).to_le_bytes());
+    file[24..32].copy_from_slice(&(data.len() as u64).to_le_bytes());
+    file[32..36].copy_from_slice(&crc32fast::hash(data).to_le_bytes());
+    file.extend_from_slice(header);
+    file.resize(file.len().next_multiple_of(ALIGN), 0);
+    file.extend_from_slice(data);
+    file
+}
+
 /// A name beside `path` that no other process takes.
 fn temporary_path(path: &Path) -> std::path::PathBuf {
     let mut name = std::ffi::OsString::from(".");

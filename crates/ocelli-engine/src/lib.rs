@@ -23,3 +23,10 @@ mod view;
 pub use error::EngineError;
 pub use model::{Model, RunOptions};
 pub use session::{Session, StepTime};
+
+/// A compiled model file of this header and data with all lengths and checksums in order: for tests and fuzzing of what
+/// comes after them.
+#[doc(hidden)]
+pub fn assemble_file(header: &[u8], data: &[u8]) -> Vec<u8> {
+    file::assemble(header, data)
+}

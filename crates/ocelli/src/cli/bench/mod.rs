@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use ocelli_engine::{RunOptions, machine};
+use ocelli_graph::{Dim, Graph};
 use ocelli_image::zoo::{self, Options};
 use ocelli_image::{Runner, deploy};
 use serde_json::{Value, json};
@@ -142,7 +143,7 @@ impl Bench {
 
     fn one(&self, reference: &str, threads: usize, peak: f64, global: &Global) -> Result<Value> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let subject = Subject::prepare(reference, self.size, &self.against, folder.path())?;
+        let subject = Subject::prepare(reference, self.size, self.batch, &self.against, folder.path())?;
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.arg("bench").arg("--worker").arg(&subject.compiled);
@@ -330,6 +331,17 @@ fn difference(found: &[f32], expected: &[f32]) -> f64 {
     found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs() / scale)).fold(0.0, f64::max)
 }
 
+/// The graph for one batch size: peers plan best for extents they know.
+fn with_batch(graph: &Graph, batch: usize) -> Graph {
+    let mut graph = graph.clone();
+    for value in &mut graph.values {
+        for dim in &mut value.shape {
+            *dim = Dim::Fixed(dim.at(batch));
+        }
+    }
+    graph
+}
+
 /// A network in all the forms the runtimes need.
 struct Subject {
     name: String,
@@ -341,7 +353,13 @@ struct Subject {
 }
 
 impl Subject {
-    fn prepare(reference: &str, size: Option<usize>, against: &[Against], folder: &Path) -> Result<Self> {
+    fn prepare(
+        reference: &str,
+        size: Option<usize>,
+        batch: usize,
+        against: &[Against],
+        folder: &Path,
+    ) -> Result<Self> {
         let path = Path::new(reference);
         if path.is_file() && ocelli_engine::Model::is_compiled(path) {
             if size.is_some() {
@@ -385,7 +403,7 @@ impl Subject {
         graph.name = name.clone();
         let onnx = if against.iter().any(|&a| a != Against::Pytorch) {
             let file = folder.join("model.onnx");
-            std::fs::write(&file, ocelli_graph::onnx::export(&graph)?)?;
+            std::fs::write(&file, ocelli_graph::onnx::export(&with_batch(&graph, batch))?)?;
             Some(file)
         } else {
             None

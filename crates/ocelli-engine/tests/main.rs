@@ -1,0 +1,5 @@
+//! The engine on graphs made by hand: against the plain interpreter, from files, with files that are not what they say.
+
+mod files;
+mod graphs;
+mod running;
