@@ -30,7 +30,8 @@ impl Blob {
 
 impl From<Vec<f32>> for Blob {
     fn from(numbers: Vec<f32>) -> Self {
-        let mut pages = Pages::zeros(numbers.len()).unwrap_or_else(|| panic!("no memory for {} numbers", numbers.len()));
+        let mut pages =
+            Pages::zeros(numbers.len()).unwrap_or_else(|| panic!("no memory for {} numbers", numbers.len()));
         pages.as_mut_slice().copy_from_slice(&numbers);
         Self(Inner::Owned(Arc::new(pages)))
     }

@@ -10,6 +10,7 @@ mod blob;
 mod build;
 mod error;
 mod file;
+pub mod machine;
 mod memory;
 mod model;
 mod pages;

@@ -7,8 +7,8 @@ use ocelli_kernels::Isa;
 
 use crate::build;
 use crate::error::EngineError;
-use crate::pages::Pages;
 use crate::model::{Parts, RunOptions};
+use crate::pages::Pages;
 use crate::pool::Pool;
 use crate::steps::{Context, Step};
 

@@ -1,11 +1,16 @@
 //! A network's operations as one graph, and what can be made of it.
 //!
-//! [`Graph`] is small and explicit: values with shapes, nodes with an [`Op`], constants.
+//! [`Graph`] is small and explicit: values with shapes, nodes with an [`Op`], constants. [`capture`] records one from a
+//! burn module, [`passes`] rewrite it, [`interpret`] computes it plainly, [`cost`] counts, [`onnx`] and [`draw`] write it
+//! for others.
 
 #[cfg(feature = "capture")]
 pub mod capture;
+pub mod cost;
+pub mod draw;
 pub mod interpret;
 pub mod ir;
+pub mod onnx;
 pub mod op;
 pub mod passes;
 

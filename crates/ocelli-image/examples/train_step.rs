@@ -10,6 +10,9 @@ use burn::tensor::{Device, Tensor, activation::log_softmax};
 use ocelli_image::zoo::{self, Options};
 use ocelli_train::{OptimizerConfig, Sgd};
 
+#[global_allocator]
+static ALLOCATOR: ocelli_train::Recycler = ocelli_train::Recycler::new();
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize| args.get(i).and_then(|arg| arg.parse::<usize>().ok());

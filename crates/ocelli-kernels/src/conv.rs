@@ -9,7 +9,8 @@ use core::ops::Range;
 
 use crate::Isa;
 use crate::gemm::{
-    Epilogue, MAX_ROWS, PANEL, Product, Tile, product, split, strips, tile, tile_panels, tile_rows,
+    self, Epilogue, MAX_ROWS, Next, PANEL, Product, Tile, product, split, strips, tile, tile_panels,
+    tile_rows,
 };
 
 /// Extent of the pixels taken through all panels before the next.
@@ -99,6 +100,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
     let taps = kernel_height * kernel_width;
     assert!(taps <= MAX_TAPS, "a window of {taps} taps");
     if x.window.is_pointwise()
+        && x.output_size == [x.input.height, x.input.width]
         && x.input.row == x.input.width * x.input.pixel
         && x.input.picture == x.input.height * x.input.row
     {
@@ -136,32 +138,62 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
                 built = rows;
             }
             let columns = (x.columns - panel * PANEL).min(count * PANEL);
-            let mut at = 0;
-            for (start, n) in split(block_pixels, rows) {
-                let pixel = first + start;
-                // SAFETY: the table was made for these pixels; the rest is the caller's promise.
-                unsafe {
-                    tile(
-                        isa,
-                        &Tile {
-                            a: table.as_ptr().add(at).cast(),
-                            rows: n,
-                            taps,
-                            depth: x.depth,
-                            b: x.weights.add(panel * panel_stride),
-                            panel_stride,
-                            c: x.output.add(pixel * x.output_stride + panel * PANEL),
-                            c_stride: x.output_stride,
-                            columns,
-                            accumulate: false,
-                            epilogue: x.epilogue.at(pixel, panel * PANEL),
-                        },
-                    );
+            let tiles = block_pixels.div_ceil(rows);
+            let mut first_chunk = true;
+            for (taps_from, taps_here, begin, depth) in chunks(taps, x.depth) {
+                let last = taps_from + taps_here == taps && begin + depth == x.depth;
+                let summand = taps_from * x.depth + begin;
+                let mut at = 0;
+                for (tile_index, (start, n)) in split(block_pixels, rows).enumerate() {
+                    let pixel = first + start;
+                    let next = if tiles > 1 {
+                        let from = x.weights.wrapping_add((panel + count) * panel_stride);
+                        Next::share(from, count, summand, taps_here * depth, tile_index, tiles)
+                    } else {
+                        Next::NONE
+                    };
+                    // SAFETY: the table was made for these pixels; the rest is the caller's promise.
+                    unsafe {
+                        tile(
+                            isa,
+                            &Tile {
+                                a: table.as_ptr().add(at + taps_from * n).cast(),
+                                a_offset: begin,
+                                rows: n,
+                                taps: taps_here,
+                                depth,
+                                b: x.weights.add(panel * panel_stride + summand * PANEL),
+                                panel_stride,
+                                c: x.output.add(pixel * x.output_stride + panel * PANEL),
+                                c_stride: x.output_stride,
+                                columns,
+                                accumulate: !first_chunk,
+                                epilogue: if last {
+                                    x.epilogue.at(pixel, panel * PANEL)
+                                } else {
+                                    Epilogue::NONE
+                                },
+                                next,
+                            },
+                        );
+                    }
+                    at += n * taps;
                 }
-                at += n * taps;
+                first_chunk = false;
             }
         }
     }
+}
+
+/// Cuts the summands of a window into chunks of whole taps, or of parts of one: `(first tap, taps, first channel,
+/// channels)`.
+fn chunks(taps: usize, depth: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    let whole = gemm::chunks(taps * depth).count();
+    let (at_once, parts) =
+        if whole <= taps { (taps.div_ceil(whole.max(1)), 1) } else { (1, whole.div_ceil(taps)) };
+    split(taps, at_once).flat_map(move |(tap, n)| {
+        split(depth, depth.div_ceil(parts)).map(move |(begin, depth)| (tap, n, begin, depth))
+    })
 }
 
 /// Fills `table` (`taps × n`) with the input pixels under the taps for output pixels `first..first + n`.

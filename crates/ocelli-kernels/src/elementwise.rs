@@ -366,3 +366,69 @@ crate::dispatch! {
         y_row: usize,
     ) = binary_rows_of;
 }
+
+/// Operands of `a · b + c`; `b` advances by 0 or 1 per element.
+#[derive(Clone, Copy, Debug)]
+pub struct Triple {
+    /// The left factor.
+    pub a: *const f32,
+    /// The right factor.
+    pub b: *const f32,
+    /// 0 or 1.
+    pub b_step: usize,
+    /// The addend.
+    pub c: *const f32,
+    /// Lower bound of the result.
+    pub low: f32,
+    /// Upper bound of the result.
+    pub high: f32,
+}
+
+#[inline(always)]
+unsafe fn multiply_add_of<S: Simd>(
+    rows: usize,
+    n: usize,
+    x: Triple,
+    strides: [usize; 3],
+    y: *mut f32,
+    y_row: usize,
+) {
+    // SAFETY: the operands hold `rows` rows of `n` elements by the caller's promise.
+    unsafe {
+        let (low, high) = (S::splat(x.low), S::splat(x.high));
+        let read = |p: *const f32, n: usize| if n == S::LANES { S::load(p) } else { S::load_n(p, n) };
+        for row in 0..rows {
+            let (a, b, c) = (x.a.add(row * strides[0]), x.b.add(row * strides[1]), x.c.add(row * strides[2]));
+            let y = y.add(row * y_row);
+            let mut i = 0;
+            while i < n {
+                let left = (n - i).min(S::LANES);
+                let factor = if x.b_step == 0 { S::splat(*b) } else { read(b.add(i), left) };
+                let v = S::fma(read(a.add(i), left), factor, read(c.add(i), left));
+                let v = S::min(high, S::max(low, v));
+                if left == S::LANES {
+                    S::store(y.add(i), v)
+                } else {
+                    S::store_n(y.add(i), v, left)
+                }
+                i += left;
+            }
+        }
+    }
+}
+
+crate::dispatch! {
+    /// `y[i] = clamp(a[i] · b[i · b_step] + c[i], low, high)` for `rows` rows of `n` elements; the rows of a, b and c
+    /// are `strides` apart.
+    ///
+    /// # Safety
+    /// `isa` must be available; the operands hold what their steps need, and `y` is one of them or apart.
+    pub fn multiply_add(
+        rows: usize,
+        n: usize,
+        x: Triple,
+        strides: [usize; 3],
+        y: *mut f32,
+        y_row: usize,
+    ) = multiply_add_of;
+}

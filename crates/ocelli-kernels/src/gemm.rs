@@ -87,6 +87,8 @@ impl Epilogue {
 pub struct Tile {
     /// `taps × rows` pointers, tap by tap, each to `depth` elements.
     pub a: *const *const f32,
+    /// Elements added to each of the pointers.
+    pub a_offset: usize,
     /// Rows of the tile, at most what [`tile_rows`] says.
     pub rows: usize,
     /// Taps.
@@ -107,6 +109,36 @@ pub struct Tile {
     pub accumulate: bool,
     /// Applied before writing.
     pub epilogue: Epilogue,
+    /// What will be needed next is brought near while the tile is computed.
+    pub next: Next,
+}
+
+/// Memory that will be needed soon: `step` elements of it are asked for with every summand.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Where it begins.
+    pub from: *const f32,
+    /// Elements per summand; a line holds 16.
+    pub step: usize,
+}
+
+impl Next {
+    /// Nothing.
+    pub const NONE: Self = Self { from: core::ptr::null(), step: 0 };
+
+    /// The share of tile `index` of `tiles` in fetching the `panels` panels at `from` while it computes `depth`
+    /// summands from `begin` on.
+    pub fn share(
+        from: *const f32,
+        panels: usize,
+        begin: usize,
+        depth: usize,
+        index: usize,
+        tiles: usize,
+    ) -> Self {
+        let step = (PANEL * panels).div_ceil(tiles);
+        Self { from: from.wrapping_add(step * (begin * tiles + index * depth)), step }
+    }
 }
 
 /// Most rows of a tile of 1, 2 or 4 panels on `isa`.
@@ -148,10 +180,12 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
     unsafe {
         let mut acc = [[[S::splat(0.0); VECTORS]; PANELS]; ROWS];
         let mut b = t.b;
+        // Nothing to fetch: the same harmless line again and again.
+        let mut next = if t.next.step == 0 { t.b } else { t.next.from };
         for tap in 0..t.taps {
             let mut a = [core::ptr::null::<f32>(); ROWS];
             for m in 0..ROWS {
-                a[m] = *t.a.add(tap * ROWS + m);
+                a[m] = (*t.a.add(tap * ROWS + m)).add(t.a_offset);
             }
             for k in 0..t.depth {
                 let mut row = [[S::splat(0.0); VECTORS]; PANELS];
@@ -161,6 +195,8 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                     }
                 }
                 b = b.add(PANEL);
+                S::prefetch(next);
+                next = next.wrapping_add(t.next.step);
                 for m in 0..ROWS {
                     let x = S::splat(*a[m].add(k));
                     for p in 0..PANELS {
@@ -376,6 +412,16 @@ pub struct Product {
 /// Rows of the left operand that are gone through for one strip of panels before the next strip.
 const BLOCK: usize = 96;
 
+/// Summands that are gone through for all tiles of a block before the next: two panels of them stay in the
+/// first-level cache.
+const CHUNK: usize = 256;
+
+/// Cuts `depth` summands into even chunks. They depend on nothing else, so that neither do the sums.
+pub(crate) fn chunks(depth: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    // A little more than fits beats two halves, which cost a pass over the results.
+    split(depth, if depth <= CHUNK + CHUNK / 2 { depth.max(1) } else { CHUNK })
+}
+
 /// Computes rows `rows` of the columns in panels `range` of a product.
 ///
 /// # Safety
@@ -387,30 +433,50 @@ pub unsafe fn product(isa: Isa, x: &Product, rows: core::ops::Range<usize>, rang
     for (block, block_rows) in split(total, BLOCK) {
         for (panel, count) in strips(range.start, range.end, at_once) {
             let columns = (x.columns - panel * PANEL).min(count * PANEL);
-            for (start, n) in split(block_rows, tile_rows(isa, count)) {
-                let row = rows.start + block + start;
-                let mut a = [core::ptr::null::<f32>(); MAX_ROWS];
-                // SAFETY: rows and panels lie in the operands by the caller's promise.
-                unsafe {
-                    for (m, p) in a.iter_mut().enumerate().take(n) {
-                        *p = x.a.add((row + m) * x.a_stride);
+            let most = tile_rows(isa, count);
+            let tiles = block_rows.div_ceil(most);
+            for (begin, depth) in chunks(x.depth) {
+                let last = begin + depth == x.depth;
+                for (tile_index, (start, n)) in split(block_rows, most).enumerate() {
+                    let row = rows.start + block + start;
+                    // While the first strip is computed, the next rows come; later, the next strip's weights.
+                    let next = if panel == range.start && total > block_rows && depth == x.depth {
+                        Next { from: x.a.wrapping_add((row + n) * x.a_stride), step: n }
+                    } else if tiles > 1 {
+                        let from = x.b.wrapping_add((panel + count) * panel_stride);
+                        Next::share(from, count, begin, depth, tile_index, tiles)
+                    } else {
+                        Next::NONE
+                    };
+                    let mut a = [core::ptr::null::<f32>(); MAX_ROWS];
+                    // SAFETY: rows and panels lie in the operands by the caller's promise.
+                    unsafe {
+                        for (m, p) in a.iter_mut().enumerate().take(n) {
+                            *p = x.a.add((row + m) * x.a_stride);
+                        }
+                        tile(
+                            isa,
+                            &Tile {
+                                a: a.as_ptr(),
+                                a_offset: begin,
+                                rows: n,
+                                taps: 1,
+                                depth,
+                                b: x.b.add(panel * panel_stride + begin * PANEL),
+                                panel_stride,
+                                c: x.c.add(row * x.c_stride + panel * PANEL),
+                                c_stride: x.c_stride,
+                                columns,
+                                accumulate: x.accumulate || begin > 0,
+                                epilogue: if last {
+                                    x.epilogue.at(row, panel * PANEL)
+                                } else {
+                                    Epilogue::NONE
+                                },
+                                next,
+                            },
+                        );
                     }
-                    tile(
-                        isa,
-                        &Tile {
-                            a: a.as_ptr(),
-                            rows: n,
-                            taps: 1,
-                            depth: x.depth,
-                            b: x.b.add(panel * panel_stride),
-                            panel_stride,
-                            c: x.c.add(row * x.c_stride + panel * PANEL),
-                            c_stride: x.c_stride,
-                            columns,
-                            accumulate: x.accumulate,
-                            epilogue: x.epilogue.at(row, panel * PANEL),
-                        },
-                    );
                 }
             }
         }

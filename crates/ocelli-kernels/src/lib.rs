@@ -1,7 +1,7 @@
 //! CPU kernels over plain memory: AVX-512, AVX2 + FMA, NEON and portable Rust, chosen at run time.
 //!
 //! Kernels know no tensors and no threads: they work on ranges, so that a caller can share a map out among
-//! its threads. Every kernel is written once over [`simd::Simd`] and compared with a plain twin in
+//! its threads; only those for training ([`train`]) bring a team of threads of their own. Every kernel is written once over [`simd::Simd`] and compared with a plain twin in
 //! [`reference`] by property tests.
 
 pub mod conv;
@@ -11,11 +11,13 @@ pub mod gemm;
 pub mod isa;
 pub mod layout;
 pub mod math;
+pub mod peak;
 pub mod pool;
 pub mod reference;
 pub mod resize;
 pub mod rows;
 pub mod simd;
+pub mod train;
 pub mod winograd;
 
 pub use isa::Isa;

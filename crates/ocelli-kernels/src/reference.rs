@@ -1,11 +1,12 @@
 //! The plain twins of the fast kernels: slices, loops, nothing else. Tests compare against them.
 
-/// `c[m][n] = Σ_k a[m][k] b[k][n]`, all row-major and dense.
+/// `c[m][n] = Σ_k a[m][k] b[k][n]`, all row-major and dense, summed in float64.
 pub fn product(a: &[f32], b: &[f32], [m, k, n]: [usize; 3]) -> Vec<f32> {
     let mut c = vec![0.0; m * n];
     for i in 0..m {
         for j in 0..n {
-            c[i * n + j] = (0..k).map(|x| a[i * k + x] * b[x * n + j]).sum();
+            let sum: f64 = (0..k).map(|x| f64::from(a[i * k + x]) * f64::from(b[x * n + j])).sum();
+            c[i * n + j] = sum as f32;
         }
     }
     c
@@ -67,6 +68,64 @@ pub fn conv(x: &[f32], weights: &[f32], shape: &ConvShape) -> Vec<f32> {
                         }
                     }
                     y.push(sum as f32);
+                }
+            }
+        }
+    }
+    y
+}
+
+/// `softmax(scale · x)`
+pub fn softmax(x: &[f32], scale: f32) -> Vec<f32> {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let e: Vec<f64> = x.iter().map(|v| (f64::from(v - largest) * f64::from(scale)).exp()).collect();
+    let sum: f64 = e.iter().sum();
+    e.into_iter().map(|v| (v / sum) as f32).collect()
+}
+
+/// `(x - mean) / sqrt(variance + epsilon) · scale + shift`
+pub fn layer_norm(x: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) -> Vec<f32> {
+    let n = x.len() as f64;
+    let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let variance = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+    let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
+    let normal = |(i, &v): (usize, &f32)| {
+        ((f64::from(v) - mean) * inverse * f64::from(scale[i]) + f64::from(shift[i])) as f32
+    };
+    x.iter().enumerate().map(normal).collect()
+}
+
+/// Pooling of channels-last maps `[n, h, w, c]`: see [`crate::pool::Pooling`].
+pub fn pool(x: &[f32], shape: &ConvShape, kind: crate::pool::Kind) -> Vec<f32> {
+    use crate::pool::Kind;
+    let [channels, height, width] = shape.input;
+    let [oh, ow] = shape.output_size();
+    let [kh, kw] = shape.window.kernel;
+    let mut y = Vec::new();
+    for n in 0..shape.batch {
+        for oy in 0..oh {
+            for ox in 0..ow {
+                for c in 0..channels {
+                    let mut inside = Vec::new();
+                    for ky in 0..kh {
+                        for kx in 0..kw {
+                            let (iy, ix) = (shape.window.source(0, oy, ky), shape.window.source(1, ox, kx));
+                            if iy >= 0 && ix >= 0 && iy < height as isize && ix < width as isize {
+                                let pixel = (n * height + iy as usize) * width + ix as usize;
+                                inside.push(x[pixel * channels + c]);
+                            }
+                        }
+                    }
+                    let count = match kind {
+                        Kind::Mean { count_padding: true } => kh * kw,
+                        _ => inside.len(),
+                    };
+                    y.push(match kind {
+                        Kind::Max => inside.into_iter().fold(f32::NEG_INFINITY, f32::max),
+                        Kind::Mean { .. } => {
+                            (inside.into_iter().map(f64::from).sum::<f64>() / count as f64) as f32
+                        }
+                    });
                 }
             }
         }

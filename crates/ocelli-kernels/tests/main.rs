@@ -1,5 +1,8 @@
 //! Every kernel on every instruction set of the machine against its plain twin, on random shapes.
 
 mod convolution;
+mod elements;
+mod maps;
 mod product;
+mod training;
 mod util;

@@ -2,14 +2,14 @@ use ocelli_kernels::gemm::{Epilogue, Product, pack, panels, product};
 use ocelli_kernels::{Isa, reference};
 use proptest::prelude::*;
 
-use crate::util::{error, random};
+use crate::util::{error_at, random};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn equals_the_plain_product(
-        m in 1usize..40, n in 1usize..100, k in 1usize..70, seed in any::<u64>(),
+        m in 1usize..40, n in 1usize..100, k in prop_oneof![1usize..70, 300usize..900], seed in any::<u64>(),
         bias in any::<bool>(), residual in any::<bool>(), accumulate in any::<bool>(), clamp in any::<bool>(),
         gap in 0usize..5,
     ) {
@@ -53,7 +53,8 @@ proptest! {
                 product(isa, &x, cut..m, 0..half);
                 product(isa, &x, cut..m, half..panels(n));
             }
-            let found = error(&c, &expected);
+            // Measured against the sums, of which the bounds may leave little.
+            let found = error_at(&c, &expected, plain.iter().fold(1.0f32, |a, b| a.max(b.abs())));
             prop_assert!(found < 2e-6, "{isa}: {found:e}");
         }
     }
@@ -61,7 +62,7 @@ proptest! {
 
 #[test]
 fn results_do_not_depend_on_the_split() {
-    let (m, n, k) = (50, 70, 33);
+    let (m, n, k) = (50, 70, 1000);
     let (a, b) = (random(m * k, 1), random(k * n, 2));
     let packed = pack(k, n, |row, column| b[row * n + column]);
     for isa in Isa::available() {

@@ -13,10 +13,14 @@ pub fn random(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Largest difference relative to the largest expected element (at least 1e-3).
+/// Largest difference relative to the largest expected element, at least to 1, the size of what was summed.
 pub fn error(found: &[f32], expected: &[f32]) -> f32 {
+    error_at(found, expected, expected.iter().fold(1.0f32, |a, b| a.max(b.abs())))
+}
+
+/// Largest difference relative to `scale`.
+pub fn error_at(found: &[f32], expected: &[f32], scale: f32) -> f32 {
     assert_eq!(found.len(), expected.len());
-    let scale = expected.iter().fold(1e-3f32, |a, b| a.max(b.abs()));
     found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| {
         let difference = (a - b).abs() / scale;
         if difference.is_nan() { f32::INFINITY } else { worst.max(difference) }

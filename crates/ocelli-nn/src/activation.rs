@@ -1,6 +1,7 @@
 //! Element-wise non-linearities, chosen by configuration.
 
 use burn::tensor::{Tensor, activation};
+use ocelli_kernels::train::norm::Clamp;
 use serde::{Deserialize, Serialize};
 
 /// An element-wise non-linearity.
@@ -32,6 +33,16 @@ impl Activation {
             Activation::Sigmoid => activation::sigmoid(x),
             Activation::HardSigmoid => x.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
             Activation::Tanh => activation::tanh(x),
+        }
+    }
+
+    /// The bounds of a non-linearity that only cuts values off.
+    pub(crate) fn bounds(self) -> Option<Clamp> {
+        match self {
+            Activation::Identity => Some(Clamp::NONE),
+            Activation::Relu => Some(Clamp::RELU),
+            Activation::Relu6 => Some(Clamp::RELU6),
+            _ => None,
         }
     }
 }

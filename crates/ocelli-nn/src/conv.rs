@@ -3,7 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module::conv2d, ops::ConvOptions};
 
+use ocelli_kernels::train::ConvShape;
+
 use crate::init::zeros;
+use crate::kernels;
 
 /// How to build a [`Conv2d`].
 #[derive(Clone, Debug)]
@@ -109,38 +112,26 @@ pub struct Conv2d {
 impl Conv2d {
     /// `[batch, channels_in, height, width]` → `[batch, channels_out, height', width']`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if self.is_pointwise() && x.device().is_autodiff() {
-            return self.forward_as_product(x);
+        if kernels::serve(&x) {
+            let shape = self.shape(x.dims());
+            return kernels::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), shape);
         }
         let options = ConvOptions::new(self.stride, self.padding, self.dilation, self.groups);
         conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
     }
 
-    fn is_pointwise(&self) -> bool {
-        let kernel: [usize; 4] = self.weight.lazy_shape().dims();
-        kernel[2..] == [1, 1] && self.groups == 1 && self.stride == [1, 1] && self.padding == [0, 0]
-    }
-
-    /// A 1x1 convolution as a matrix product, for training: burn's product has a backward pass two to three
-    /// times faster than its convolution's. Large maps are multiplied picture by picture; small ones, whose
-    /// products would be too thin, are first gathered into one matrix.
-    fn forward_as_product(&self, x: Tensor<4>) -> Tensor<4> {
-        const SMALL_MAP: usize = 64;
-        let [batch, channels_in, height, width] = x.dims();
-        let area = height * width;
-        let weight = self.weight.val();
-        let channels_out = weight.dims()[0];
-        let y = if area >= SMALL_MAP {
-            let weight = weight.reshape([1, channels_out, channels_in]);
-            weight.matmul(x.reshape([batch, channels_in, area])).reshape([batch, channels_out, height, width])
-        } else {
-            let columns = x.swap_dims(0, 1).reshape([channels_in, batch * area]);
-            let product = weight.reshape([channels_out, channels_in]).matmul(columns);
-            product.reshape([channels_out, batch, height, width]).swap_dims(0, 1)
-        };
-        match &self.bias {
-            Some(bias) => y.add(bias.val().reshape([1, channels_out, 1, 1])),
-            None => y,
+    fn shape(&self, [batch, channels_in, height, width]: [usize; 4]) -> ConvShape {
+        let [channels_out, _, kernel_height, kernel_width] = self.weight.lazy_shape().dims();
+        ConvShape {
+            batch,
+            channels_in,
+            channels_out,
+            size: [height, width],
+            kernel: [kernel_height, kernel_width],
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
         }
     }
 }

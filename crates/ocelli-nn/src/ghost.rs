@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, s};
 
-use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig};
+use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, kernels};
 
 /// How to build a [`GhostModule`].
 #[derive(Clone, Debug)]
@@ -107,9 +107,9 @@ impl GhostModule {
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (conv, norm) = &self.primary_conv;
-        let intrinsic = self.activation.forward(norm.forward(conv.forward(x)));
+        let intrinsic = norm.forward_then(conv.forward(x), self.activation);
         let (conv, norm) = &self.cheap_operation;
-        let ghosts = self.activation.forward(norm.forward(conv.forward(intrinsic.clone())));
+        let ghosts = norm.forward_then(conv.forward(intrinsic.clone()), self.activation);
         concat_trimmed(intrinsic, ghosts, self.channels_out)
     }
 }
@@ -117,6 +117,9 @@ impl GhostModule {
 /// `first` and `second` behind each other, surplus channels cut from the end.
 pub fn concat_trimmed(first: Tensor<4>, second: Tensor<4>, channels: usize) -> Tensor<4> {
     let missing = channels - first.dims()[1].min(channels);
+    if kernels::serve(&first) && missing <= second.dims()[1] {
+        return kernels::join(first, second, missing);
+    }
     let second = if missing < second.dims()[1] { second.slice(s![.., 0..missing]) } else { second };
     Tensor::cat(vec![first, second], 1)
 }

@@ -13,6 +13,7 @@ pub mod cost;
 pub mod dropout;
 pub mod ghost;
 pub mod init;
+mod kernels;
 pub mod linear;
 pub mod norm;
 pub mod pool;

@@ -6,7 +6,10 @@ use burn::tensor::{
     module::{batch_norm, batch_norm_train},
 };
 
+use ocelli_kernels::train::norm::Clamp;
+
 use crate::init::{ones, zeros};
+use crate::{Activation, kernels};
 
 /// How to build a [`BatchNorm`].
 #[derive(Clone, Debug)]
@@ -73,8 +76,46 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// `[batch, channels, ...]` → the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if x.device().is_autodiff() && self.training.is_enabled() {
-            self.forward_train(x)
+        self.forward_then(x, Activation::Identity)
+    }
+
+    /// `activation(norm(x))`, in one pass where the device allows.
+    pub fn forward_then<const D: usize>(&self, x: Tensor<D>, activation: Activation) -> Tensor<D> {
+        match activation.bounds() {
+            Some(clamp) if self.is_fused(&x) => self.fused(x, None, clamp),
+            _ => activation.forward(self.plain(x)),
+        }
+    }
+
+    /// `activation(norm(x) + residual)`, in one pass where the device allows: the end of a residual block.
+    pub fn forward_add<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        residual: Tensor<D>,
+        activation: Activation,
+    ) -> Tensor<D> {
+        match activation.bounds() {
+            Some(clamp) if self.is_fused(&x) => self.fused(x, Some(residual), clamp),
+            _ => activation.forward(self.plain(x).add(residual)),
+        }
+    }
+
+    fn uses_batch<const D: usize>(&self, x: &Tensor<D>) -> bool {
+        x.device().is_autodiff() && self.training.is_enabled()
+    }
+
+    fn is_fused<const D: usize>(&self, x: &Tensor<D>) -> bool {
+        kernels::serve(x) && self.uses_batch(x)
+    }
+
+    fn plain<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if self.is_fused(&x) {
+            self.fused(x, None, Clamp::NONE)
+        } else if self.uses_batch(&x) {
+            let samples = samples(&x);
+            let out = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
+            self.blend(out.mean, out.variance, samples);
+            out.output
         } else {
             let device = x.device();
             batch_norm(
@@ -88,22 +129,31 @@ impl BatchNorm {
         }
     }
 
-    fn forward_train<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = x.dims();
-        let device = x.device();
-        // Samples per channel, for Bessel's correction; one sample has no unbiased variance.
-        let samples = shape.iter().product::<usize>() / shape[1];
+    fn fused<const D: usize>(&self, x: Tensor<D>, residual: Option<Tensor<D>>, clamp: Clamp) -> Tensor<D> {
+        let samples = samples(&x);
+        let out = kernels::batch_norm(x, self.weight.val(), self.bias.val(), residual, self.epsilon, clamp);
+        self.blend(out.mean, out.variance, samples);
+        out.output
+    }
+
+    /// Takes the batch's mean and biased variance over `samples` values into the running statistics.
+    fn blend(&self, mean: Tensor<1>, variance: Tensor<1>, samples: usize) {
+        // One sample has no unbiased variance.
         let unbias = samples as f64 / samples.saturating_sub(1).max(1) as f64;
-        let out = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
         let blend = |state: &RunningState<Tensor<1>>, batch: Tensor<1>| {
-            let old = state.value_sync().to_device(&device);
+            let old = state.value_sync().to_device(&batch.device());
             let new = old.mul_scalar(1.0 - self.momentum).add(batch.detach().mul_scalar(self.momentum));
             state.update(new.detach());
             // Publishes the update now: state dicts and checkpoints read the published value.
             state.value_sync();
         };
-        blend(&self.running_mean, out.mean);
-        blend(&self.running_var, out.variance.mul_scalar(unbias));
-        out.output
+        blend(&self.running_mean, mean);
+        blend(&self.running_var, variance.mul_scalar(unbias));
     }
+}
+
+/// Values per channel.
+fn samples<const D: usize>(x: &Tensor<D>) -> usize {
+    let shape = x.dims();
+    shape.iter().product::<usize>() / shape[1]
 }

@@ -3,6 +3,9 @@
 use burn::module::Module;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module, module::max_pool2d};
+use ocelli_kernels::train::pool::PoolShape;
+
+use crate::kernels;
 
 /// Max pooling over a square window.
 #[derive(Module, Debug)]
@@ -30,6 +33,19 @@ impl MaxPool2d {
 
     /// `[batch, channels, height, width]` → `[batch, channels, height', width']`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if kernels::serve(&x) && !self.ceil {
+            let [batch, channels, height, width] = x.dims();
+            let along = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
+            let shape = PoolShape {
+                planes: batch * channels,
+                size: [height, width],
+                kernel: [self.kernel; 2],
+                stride: [self.stride; 2],
+                padding: [self.padding; 2],
+                output: [along(height), along(width)],
+            };
+            return kernels::max_pool(x, shape);
+        }
         max_pool2d(
             x,
             MaxPoolOptions::new([self.kernel; 2])
@@ -52,6 +68,9 @@ pub fn avg_pool2d(x: Tensor<4>, kernel: usize, stride: usize, padding: usize) ->
 
 /// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.
 pub fn global_avg_pool(x: Tensor<4>) -> Tensor<4> {
+    if kernels::serve(&x) {
+        return kernels::mean_pool(x);
+    }
     let [batch, channels, height, width] = x.dims();
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels, 1, 1])
 }

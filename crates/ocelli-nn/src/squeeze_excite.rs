@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, Conv2d, Conv2dConfig, global_avg_pool};
+use crate::{Activation, Conv2d, Conv2dConfig, global_avg_pool, kernels};
 
 /// How a map is summarised per channel (the paper's ablation; `Avg` everywhere else).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,13 @@ pub fn squeeze_excite(
         Squeeze::None => x.clone(),
     };
     let hidden = Activation::Relu.forward(reduce.forward(squeezed));
-    x.mul(gate.forward(expand.forward(hidden)))
+    let gates = gate.forward(expand.forward(hidden));
+    if squeeze == Squeeze::None { x.mul(gates) } else { scale_channels(x, gates) }
+}
+
+/// `[batch, channels, height, width]` times one factor per channel, `[batch, channels, 1, 1]`.
+pub fn scale_channels(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
+    if kernels::serve(&x) { kernels::scale(x, factors) } else { x.mul(factors) }
 }
 
 /// `scale[n, c] · x[n, c, ·] + y[n, c, ·]`: re-weighting and residual sum in one step (Caffe's `Axpy`).
@@ -44,7 +50,7 @@ pub fn squeeze_excite(
 /// `scale` is `[batch, channels]`, `x` and `y` are `[batch, channels, height, width]`.
 pub fn axpy(scale: Tensor<2>, x: Tensor<4>, y: Tensor<4>) -> Tensor<4> {
     let [batch, channels] = scale.dims();
-    x.mul(scale.reshape([batch, channels, 1, 1])).add(y)
+    scale_channels(x, scale.reshape([batch, channels, 1, 1])).add(y)
 }
 
 /// The block SE(C, r) with the field names of timm (`fc1`, `fc2`).

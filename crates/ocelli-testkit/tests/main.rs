@@ -2,11 +2,15 @@
 
 mod caffe;
 mod costs;
+mod engine;
 mod files;
 mod goldens;
 mod graphs;
 mod hostile;
 mod names;
+mod onnx;
+#[path = "../../ocelli-graph/tests/ops/runtime.rs"]
+mod onnx_runtime;
 mod zoo;
 
 use std::collections::BTreeMap;

@@ -20,6 +20,7 @@ pub use average::Average;
 pub use checkpoint::{Checkpoint, Progress as SavedProgress, Running};
 pub use config::{OptimizerConfig, OptimizerKind, TrainConfig};
 pub use gradients::{clip_norm, global_norm};
+pub use ocelli_kernels::train::Recycler;
 pub use optimizer::{AdamW, Sgd};
 pub use progress::{Console, ProgressStyle};
 pub use run_folder::RunFolder;

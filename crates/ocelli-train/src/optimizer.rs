@@ -7,6 +7,8 @@
 use burn::optim::{LearningRate, Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use ocelli_kernels::train::optim;
+
 use crate::config::OptimizerConfig;
 
 /// Stochastic gradient descent with momentum, `torch.optim.SGD` with dampening 0.
@@ -85,13 +87,13 @@ impl Optimizer for Sgd {
             Some(velocity) => (velocity.into_data(), false),
             None => (grad.clone(), true),
         };
-        let (decay, momentum, lr) = (decay as f32, momentum as f32, lr as f32);
-        let nesterov = self.0.nesterov;
-        for ((w, &g), v) in slice(&mut weights).iter_mut().zip(view(&grad)).zip(slice(&mut velocity)) {
-            let g = g + decay * *w;
-            *v = if first { g } else { momentum * *v + g };
-            *w -= lr * if nesterov { g + momentum * *v } else { *v };
-        }
+        let settings = optim::Sgd {
+            rate: lr as f32,
+            decay: decay as f32,
+            momentum: momentum as f32,
+            nesterov: self.0.nesterov,
+        };
+        optim::sgd(settings, first, slice(&mut weights), view(&grad), slice(&mut velocity));
         let velocity = Tensor::from_data(velocity, &device);
         (Tensor::from_data(weights, &device), Some(SgdState { velocity }))
     }
@@ -155,15 +157,15 @@ impl Optimizer for AdamW {
         let mut weights = tensor.into_data();
         let grad = grad.into_data();
         let (mut first, mut second) = (first.into_data(), second.into_data());
-        let (b1, b2, eps) = (beta1 as f32, beta2 as f32, self.0.eps as f32);
-        let (keep, step) = ((1.0 - lr * decay) as f32, (lr / correct1) as f32);
-        let root = correct2.sqrt() as f32;
-        let moments = slice(&mut first).iter_mut().zip(slice(&mut second));
-        for ((w, &g), (m, v)) in slice(&mut weights).iter_mut().zip(view(&grad)).zip(moments) {
-            *m = b1 * *m + (1.0 - b1) * g;
-            *v = b2 * *v + (1.0 - b2) * g * g;
-            *w = keep * *w - step * *m / (v.sqrt() / root + eps);
-        }
+        let settings = optim::AdamW {
+            keep: (1.0 - lr * decay) as f32,
+            step: (lr / correct1) as f32,
+            root: correct2.sqrt() as f32,
+            betas: [beta1 as f32, beta2 as f32],
+            epsilon: self.0.eps as f32,
+        };
+        let moments = (slice(&mut first), slice(&mut second));
+        optim::adamw(settings, slice(&mut weights), view(&grad), moments.0, moments.1);
         let tensor = |data| Tensor::from_data(data, &device);
         (tensor(weights), Some(AdamWState { time, first: tensor(first), second: tensor(second) }))
     }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod export;
 mod hub;
 mod models;
 mod train;

@@ -70,23 +70,56 @@ impl Builder<'_> {
         Ok(())
     }
 
-    pub(super) fn binary(&mut self, node: &Node, function: Binary) -> Result<(), EngineError> {
+    pub(super) fn binary(&mut self, index: usize, node: &Node, function: Binary) -> Result<(), EngineError> {
+        let extra = self.extras.remove(&index).unwrap_or_default();
+        let output = extra.output.unwrap_or(node.outputs[0]);
+        let (low, high) = extra.bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        if let Some([a, b, c]) = extra.product {
+            let (a, b, c) = (self.view(a)?, self.view(b)?, self.view(c)?);
+            let y = self.room_like(output, &c);
+            let (a, b, c) = (a.expanded(&y.shape), b.expanded(&y.shape), c.expanded(&y.shape));
+            let split = Nest::new(&y.shape, [&y.strides, &a.strides, &b.strides, &c.strides]).split();
+            if matches!(split.inner, [1, 1, 0 | 1, 1]) {
+                let touched = [a.root, b.root, c.root, y.root];
+                let bind: Bind = Box::new(move |places| {
+                    let operands = [&a, &b, &c].map(|view| places.of(view).cast_const());
+                    Box::new(steps::MultiplyAdd { low, high, split, y: places.of(&y), operands })
+                });
+                self.emit(&node.name, "multiply add", 0, &touched, bind);
+            } else {
+                self.emit_binary(node, Operation::Mul, &a, &b, &y);
+                self.emit_bounded(node, Operation::Add, &y, &c, &y, (low, high));
+            }
+            return Ok(());
+        }
         let (a, b) = (self.view(node.inputs[0])?, self.view(node.inputs[1])?);
         let like = if a.len() >= b.len() { &a } else { &b };
-        let y = self.room_like(node.outputs[0], like);
-        self.emit_binary(node, operation(function), &a, &b, &y);
+        let y = self.room_like(output, like);
+        self.emit_bounded(node, operation(function), &a, &b, &y, (low, high));
         Ok(())
     }
 
     pub(super) fn emit_binary(&mut self, node: &Node, operation: Operation, a: &View, b: &View, y: &View) {
+        self.emit_bounded(node, operation, a, b, y, (f32::NEG_INFINITY, f32::INFINITY));
+    }
+
+    fn emit_bounded(
+        &mut self,
+        node: &Node,
+        operation: Operation,
+        a: &View,
+        b: &View,
+        y: &View,
+        (low, high): (f32, f32),
+    ) {
         let (a, b, y) = (a.expanded(&y.shape), b.expanded(&y.shape), y.clone());
         let split = Nest::new(&y.shape, [&y.strides, &a.strides, &b.strides]).split();
         let touched = [a.root, b.root, y.root];
         let bind: Bind = Box::new(move |places| {
             Box::new(steps::Binary {
                 operation,
-                low: f32::NEG_INFINITY,
-                high: f32::INFINITY,
+                low,
+                high,
                 split,
                 y: places.of(&y),
                 a: places.of(&a),

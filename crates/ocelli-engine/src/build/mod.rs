@@ -18,6 +18,7 @@ use crate::view::View;
 
 mod conv;
 mod elementwise;
+mod fuse;
 mod map;
 mod matrix;
 mod shape;
@@ -118,6 +119,10 @@ pub(crate) struct Builder<'a> {
     homes: HashMap<ValueId, (ValueId, usize)>,
     /// How many places read each value (graph outputs count).
     readers: Vec<usize>,
+    /// Nodes whose work another node's step does.
+    absorbed: HashSet<usize>,
+    /// What a node's step does besides: see [`fuse::Extra`].
+    extras: HashMap<usize, fuse::Extra>,
     /// Graph inputs that live inside of a padded buffer: its view.
     padded_inputs: HashMap<ValueId, View>,
 }
@@ -138,11 +143,16 @@ pub(crate) fn build(parts: &Parts, batch: usize) -> Result<Program, EngineError>
         steps: Vec::new(),
         homes: homes(graph),
         readers,
+        absorbed: HashSet::new(),
+        extras: HashMap::new(),
         padded_inputs: HashMap::new(),
     };
+    builder.fuse();
     builder.inputs()?;
     for (index, node) in graph.nodes.iter().enumerate() {
-        builder.node(index, node)?;
+        if !builder.absorbed.contains(&index) {
+            builder.node(index, node)?;
+        }
     }
     builder.outputs()?;
     Ok(builder.finish())
@@ -362,7 +372,7 @@ impl Builder<'_> {
             Op::GroupNorm { groups, epsilon } => self.group_norm(node, *groups, *epsilon),
             Op::BatchNorm { epsilon } => self.batch_norm(node, *epsilon),
             Op::Unary { function } => self.unary(node, *function),
-            Op::Binary { function } => self.binary(node, *function),
+            Op::Binary { function } => self.binary(index, node, *function),
             Op::Where => self.choose(node),
             Op::Cast => self.cast(node),
             Op::Full { value } => self.full(node, *value),

@@ -1,6 +1,6 @@
 //! Copies, functions of one and two elements, choices, and the way in and out of the session.
 
-use ocelli_kernels::elementwise::{Function, Operation, Pair, binary, unary};
+use ocelli_kernels::elementwise::{Function, Operation, Pair, Triple, binary, multiply_add, unary};
 use ocelli_kernels::layout;
 
 use super::nest::{Nest, Split};
@@ -186,6 +186,44 @@ impl Step for Binary {
                         }
                     }
                 }
+            }
+        });
+    }
+}
+
+/// A product of two plus a third, then bounds: a gate and the shortcut around it in one pass.
+pub(crate) struct MultiplyAdd {
+    pub low: f32,
+    pub high: f32,
+    /// Operand 0 is written, 1 to 3 read.
+    pub split: Split<4>,
+    pub y: *mut f32,
+    pub operands: [*const f32; 3],
+}
+
+impl Step for MultiplyAdd {
+    fn run(&self, context: &mut Context<'_, '_>) {
+        let work = self.split.len * 3;
+        let pieces = self.split.pieces(tasks(work, context.pool.threads(), work));
+        let shared = Shared(self);
+        let isa = context.isa;
+        context.pool.run(self.split.outer.len() * pieces, &|task| {
+            let &&Self { low, high, ref split, y, operands: [a, b, c] } = shared.get();
+            let at = split.outer.offsets(task / pieces);
+            let rows = part(split.rows, pieces, task % pieces);
+            let [y_row, a_row, b_row, c_row] = split.row;
+            // SAFETY: the nest was made for these operands, and the builder checked their innermost distances.
+            unsafe {
+                let x = Triple {
+                    a: a.add(at[1] + rows.start * a_row),
+                    b: b.add(at[2] + rows.start * b_row),
+                    b_step: split.inner[2],
+                    c: c.add(at[3] + rows.start * c_row),
+                    low,
+                    high,
+                };
+                let y = y.add(at[0] + rows.start * y_row);
+                multiply_add(isa, rows.len(), split.n, x, [a_row, b_row, c_row], y, y_row);
             }
         });
     }

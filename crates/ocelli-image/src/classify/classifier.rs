@@ -2,29 +2,31 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
+use burn::tensor::Device;
 use ocelli_data::{DataError, EvalTransform, Preprocess, RgbImage};
+use ocelli_engine::{Model, RunOptions};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use serde::Serialize;
 
 use crate::backbone::senet::weights::CAFFE_INPUT;
+use crate::deploy::{self, DeployError};
 use crate::labels;
 use crate::model_file;
 use crate::network::Network;
+use crate::runner::Runner;
 use crate::zoo::{self, Options, UnknownModel};
 
 /// Pictures in, class names out.
 pub struct Classifier {
     /// Name of the model.
     pub name: String,
-    /// The network, outside of autodiff.
-    pub network: Network,
+    /// What computes its logits.
+    pub runner: Runner,
     /// Class names, index = logit.
     pub labels: Vec<String>,
     /// How pictures become inputs.
     pub preprocess: Preprocess,
     transform: EvalTransform,
-    device: Device,
 }
 
 /// What a picture shows.
@@ -58,11 +60,19 @@ pub enum ClassifierError {
     /// A picture, or the model's preprocessing, cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The engine cannot take it.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
 }
 
 impl Classifier {
-    /// Loads the model file at `path`.
+    /// Loads the model file at `path`: one of ours, or a compiled one, which runs on the CPU whatever `device` is.
     pub fn from_file(path: &Path, device: &Device) -> Result<Self, ClassifierError> {
+        if Model::is_compiled(path) {
+            let (model, description) = deploy::load(path)?;
+            let runner = Runner::Engine { model, options: RunOptions::default() };
+            return Self::assemble(description.name, runner, description.labels, description.preprocess);
+        }
         let (network, description) = model_file::load(path, device)?;
         Self::new(description.name, network, description.labels, description.preprocess, device)
     }
@@ -107,8 +117,33 @@ impl Classifier {
         preprocess: Preprocess,
         device: &Device,
     ) -> Result<Self, ClassifierError> {
+        Self::assemble(name, Runner::burn(network, device), labels, preprocess)
+    }
+
+    fn assemble(
+        name: String,
+        runner: Runner,
+        labels: Vec<String>,
+        preprocess: Preprocess,
+    ) -> Result<Self, ClassifierError> {
         let transform = EvalTransform::new(&preprocess)?;
-        Ok(Self { name, network, labels, preprocess, transform, device: device.clone() })
+        Ok(Self { name, runner, labels, preprocess, transform })
+    }
+
+    /// Compiles the network for the engine, which computes all further logits on `options.threads` threads of the CPU.
+    /// A model that is compiled already only changes its threads.
+    ///
+    /// # Errors
+    /// If the network has an operation the engine does not run.
+    pub fn use_engine(&mut self, options: RunOptions) -> Result<(), ClassifierError> {
+        match &mut self.runner {
+            Runner::Engine { options: own, .. } => *own = options,
+            Runner::Burn { network, .. } => {
+                let model = deploy::compile(network, &self.name, self.preprocess.input_size, None)?;
+                self.runner = Runner::Engine { model, options };
+            }
+        }
+        Ok(())
     }
 
     /// The `top` best guesses for each picture.
@@ -133,11 +168,8 @@ impl Classifier {
             return Vec::new();
         }
         let [channels, height, width] = self.preprocess.input_size;
-        let x = TensorData::new(inputs.concat(), [inputs.len(), channels, height, width]);
-        let logits = self.network.forward(Tensor::from_data(x, &self.device));
-        let probabilities = softmax(logits, 1).into_data();
-        let values = probabilities.as_slice::<f32>().expect("probabilities are float32");
-        values.chunks_exact(self.labels.len()).map(|row| self.best(row, top)).collect()
+        let logits = self.runner.logits(inputs.concat(), [inputs.len(), channels, height, width]);
+        logits.chunks_exact(self.labels.len()).map(|row| self.best(&softmax(row), top)).collect()
     }
 
     fn best(&self, row: &[f32], top: usize) -> Classification {
@@ -150,4 +182,12 @@ impl Classifier {
             .collect();
         Classification { guesses }
     }
+}
+
+/// Probabilities of logits.
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f32> = logits.iter().map(|v| (v - largest).exp()).collect();
+    let sum: f32 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| e / sum).collect()
 }

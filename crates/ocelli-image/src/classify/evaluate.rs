@@ -1,10 +1,7 @@
 //! Judging a classifier on labelled pictures.
 
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use ocelli_data::{DataError, Loader};
 use serde::{Deserialize, Serialize};
-
-use crate::network::Network;
 
 /// How a classifier did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,11 +37,10 @@ pub struct ClassReport {
     pub f1: f64,
 }
 
-/// Evaluates `network` (outside of autodiff, on `device`) over all batches of `loader`; `seen` is told the
-/// number of pictures done.
+/// Evaluates `logits` (see [`Runner::logits`](crate::Runner::logits)) over all batches of `loader`; `seen` is told
+/// the number of pictures done.
 pub fn evaluate(
-    network: &Network,
-    device: &Device,
+    logits: impl Fn(Vec<f32>, [usize; 4]) -> Vec<f32>,
     loader: &Loader,
     classes: &[String],
     mut seen: impl FnMut(usize),
@@ -58,15 +54,13 @@ pub fn evaluate(
         if batch.labels.is_empty() {
             continue;
         }
-        let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), device);
-        let log_probabilities = log_softmax(network.forward(x), 1).into_data();
-        let values = log_probabilities.as_slice::<f32>().expect("logits are float32");
+        let values = logits(batch.pixels, batch.shape);
         for (row, &truth) in values.chunks_exact(classes.len()).zip(&batch.labels) {
             let guess = argmax(row);
             // Rank of the truth: how many classes look better.
             let better = row.iter().filter(|&&value| value > row[truth]).count();
             top5 += u64::from(better < 5);
-            loss -= f64::from(row[truth]);
+            loss += cross_entropy(row, truth);
             report.confusion[truth][guess] += 1;
         }
         report.samples += batch.labels.len();
@@ -105,4 +99,11 @@ fn per_class(classes: &[String], confusion: &[Vec<u64>]) -> Vec<ClassReport> {
 /// Index of the largest value.
 pub(super) fn argmax(row: &[f32]) -> usize {
     row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(index, _)| index)
+}
+
+/// Minus the logarithm of the probability that logits `row` give to class `truth`.
+fn cross_entropy(row: &[f32], truth: usize) -> f64 {
+    let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = row.iter().map(|&v| (f64::from(v) - largest).exp()).sum();
+    largest + sum.ln() - f64::from(row[truth])
 }

@@ -8,6 +8,7 @@ use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
 use super::evaluate::{argmax, evaluate};
 use crate::model_file::{self, Description};
+use crate::runner::burn_logits;
 use crate::network::Network;
 
 /// Classification with cross entropy on (possibly soft) targets.
@@ -66,7 +67,8 @@ impl Task for ClassifyTask {
     }
 
     fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
-        let report = evaluate(model, &self.device, &self.val, &self.description.labels, |_| {})
+        let logits = |pixels, shape| burn_logits(model, &self.device, pixels, shape);
+        let report = evaluate(logits, &self.val, &self.description.labels, |_| {})
             .map_err(TrainError::task)?;
         let metrics = [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)]
             .map(|(k, v)| (k.to_string(), v));

@@ -91,4 +91,8 @@ impl Simd for Avx512 {
     unsafe fn reduce_max(a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
 }

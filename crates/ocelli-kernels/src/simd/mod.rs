@@ -59,6 +59,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn sum(a: Self::V) -> f32;
     /// Largest lane.
     unsafe fn reduce_max(a: Self::V) -> f32;
+    /// Asks for the line at `p` to be brought into the second-level cache; any address will do.
+    unsafe fn prefetch(p: *const f32) {
+        let _ = p;
+    }
 }
 
 /// Compiles a generic kernel for every instruction set and defines a function that chooses by [`Isa`](crate::Isa).

@@ -1,6 +1,8 @@
 //! The command line.
 
+mod bench;
 mod completions;
+mod export;
 mod image;
 mod models;
 mod output;
@@ -12,6 +14,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
+use ocelli_engine::RunOptions;
+use ocelli_image::classify::Classifier;
 
 /// Train, compress, run and serve efficient vision networks.
 #[derive(Debug, Parser)]
@@ -57,6 +61,10 @@ enum Command {
     /// List the networks and show one
     #[command(subcommand)]
     Models(models::Models),
+    /// Time networks in the engine, side by side with other runtimes
+    Bench(bench::Bench),
+    /// Write a network for other programs (ONNX), compiled, or as a drawing
+    Export(export::Export),
     /// Re-run the papers' claims in small
     #[command(subcommand)]
     Repro(repro::Repro),
@@ -71,6 +79,15 @@ impl Global {
             "cpu" => Ok(Device::flex()),
             other => bail!("--device {other}: this build runs on the cpu only"),
         }
+    }
+
+    /// Lets `model` run in the engine, which is what a CPU runs fastest; OCELLI_ENGINE=off keeps burn, for comparisons.
+    fn accelerate(&self, model: &mut Classifier) -> Result<()> {
+        if std::env::var("OCELLI_ENGINE").is_ok_and(|value| value == "off") {
+            return Ok(());
+        }
+        let threads = self.threads.unwrap_or(RunOptions::default().threads);
+        Ok(model.use_engine(RunOptions { threads, pin: false })?)
     }
 
     fn start_threads(&self) -> Result<()> {
@@ -111,6 +128,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Quickstart(command) => command.run(&global),
         Command::Image(command) => command.run(&global),
         Command::Models(command) => command.run(),
+        Command::Bench(command) => command.run(&global),
+        Command::Export(command) => command.run(&global),
         Command::Repro(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     }

@@ -256,7 +256,7 @@ impl Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let mut x = RELU.forward(self.bn1.forward(self.conv_stem.forward(x)));
+        let mut x = self.bn1.forward_then(self.conv_stem.forward(x), RELU);
         taps.see("act1", &x);
         for (index, stage) in self.blocks.iter().enumerate() {
             match stage {
@@ -268,7 +268,7 @@ impl Backbone for Net {
                 }
                 Stage::Last(convs) => {
                     for ConvNorm { conv, bn1 } in convs {
-                        x = RELU.forward(bn1.forward(conv.forward(x)));
+                        x = bn1.forward_then(conv.forward(x), RELU);
                     }
                 }
             }

@@ -200,7 +200,7 @@ impl BackboneConfig for Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let x = RELU.forward(self.bn1.forward(self.conv1.forward(x)));
+        let x = self.bn1.forward_then(self.conv1.forward(x), RELU);
         taps.see("act1", &x);
         let mut x = self.maxpool.forward(x);
         taps.see("maxpool", &x);

@@ -127,7 +127,7 @@ impl Backbone for Net {
         for (index, layer) in self.features.iter().enumerate() {
             x = match layer {
                 Layer::Ghost(ghost) => ghost.forward(x),
-                Layer::Plain((conv, bn)) => RELU.forward(bn.forward(conv.forward(x))),
+                Layer::Plain((conv, bn)) => bn.forward_then(conv.forward(x), RELU),
                 Layer::Pool(pool) => pool.forward(x),
             };
             taps.see(format_args!("features.{index}"), &x);

@@ -128,18 +128,18 @@ impl Block {
 
     /// `[batch, from, h, w]` → `[batch, to, h / stride, w / stride]`; no activation at the end.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (y, shortcut) = match self {
+        let (y, norm, shortcut) = match self {
             Block::Separable(s) => {
-                let y = RELU6.forward(s.bn1.forward(s.conv_dw.forward(x.clone())));
-                (s.bn2.forward(s.conv_pw.forward(y)), s.shortcut)
+                let y = s.bn1.forward_then(s.conv_dw.forward(x.clone()), RELU6);
+                (s.conv_pw.forward(y), &s.bn2, s.shortcut)
             }
             Block::Inverted(i) => {
-                let y = RELU6.forward(i.bn1.forward(i.conv_pw.forward(x.clone())));
-                let y = RELU6.forward(i.bn2.forward(i.conv_dw.forward(y)));
-                (i.bn3.forward(i.conv_pwl.forward(y)), i.shortcut)
+                let y = i.bn1.forward_then(i.conv_pw.forward(x.clone()), RELU6);
+                let y = i.bn2.forward_then(i.conv_dw.forward(y), RELU6);
+                (i.conv_pwl.forward(y), &i.bn3, i.shortcut)
             }
         };
-        if shortcut { y.add(x) } else { y }
+        if shortcut { norm.forward_add(y, x, Activation::Identity) } else { norm.forward(y) }
     }
 }
 
@@ -203,7 +203,7 @@ impl BackboneConfig for Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let mut x = RELU6.forward(self.bn1.forward(self.conv_stem.forward(x)));
+        let mut x = self.bn1.forward_then(self.conv_stem.forward(x), RELU6);
         taps.see("act1", &x);
         for (index, stage) in self.blocks.iter().enumerate() {
             for (inner, block) in stage.iter().enumerate() {
@@ -212,7 +212,7 @@ impl Backbone for Net {
             }
             taps.see(format_args!("blocks.{index}"), &x);
         }
-        RELU6.forward(self.bn2.forward(self.conv_head.forward(x)))
+        self.bn2.forward_then(self.conv_head.forward(x), RELU6)
     }
 
     fn forward_head(&self, features: Tensor<4>, _taps: &mut Taps) -> Tensor<2> {

@@ -105,7 +105,7 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = RELU.forward(self.bn1.forward(self.conv1.forward(x.clone())));
+        let y = self.bn1.forward_then(self.conv1.forward(x.clone()), RELU);
         let y = self.bn2.forward(self.conv2.forward(y));
         let y = match &self.se {
             Some(se) => se.forward(y),
@@ -143,7 +143,7 @@ impl BackboneConfig for Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let mut x = RELU.forward(self.bn1.forward(self.conv1.forward(x)));
+        let mut x = self.bn1.forward_then(self.conv1.forward(x), RELU);
         taps.see("act1", &x);
         for (index, stage) in [&self.layer1, &self.layer2, &self.layer3].into_iter().enumerate() {
             for block in stage {

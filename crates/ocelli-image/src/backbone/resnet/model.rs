@@ -142,8 +142,8 @@ impl BasicBlock {
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
-            let y = inner(RELU.forward(self.bn1.forward(self.conv1.forward(y))));
-            self.bn2.forward(self.conv2.forward(y))
+            let y = inner(self.bn1.forward_then(self.conv1.forward(y), RELU));
+            (self.conv2.forward(y), &self.bn2)
         })
     }
 }
@@ -177,22 +177,23 @@ impl Bottleneck {
     /// Offers the re-weighted map to `taps` as `se`.
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
-            let y = RELU.forward(self.bn1.forward(self.conv1.forward(y)));
-            let y = inner(RELU.forward(self.bn2.forward(self.conv2.forward(y))));
-            self.bn3.forward(self.conv3.forward(y))
+            let y = self.bn1.forward_then(self.conv1.forward(y), RELU);
+            let y = inner(self.bn2.forward_then(self.conv2.forward(y), RELU));
+            (self.conv3.forward(y), &self.bn3)
         })
     }
 }
 
 /// A residual unit around `branch`, with squeeze-and-excitation where `placement` puts it. `branch` is handed
-/// the input and what to do with its inner map (the place of SE_3×3).
-fn residual(
+/// the input and what to do with its inner map (the place of SE_3×3); it gives its last convolution's output and
+/// the norm that follows.
+fn residual<'a>(
     x: Tensor<4>,
     placement: SePlacement,
     se: &Option<SqueezeExcite>,
     downsample: &Option<Downsample>,
     taps: &mut Taps,
-    branch: impl FnOnce(Tensor<4>, &mut dyn FnMut(Tensor<4>) -> Tensor<4>) -> Tensor<4>,
+    branch: impl FnOnce(Tensor<4>, &mut dyn FnMut(Tensor<4>) -> Tensor<4>) -> (Tensor<4>, &'a BatchNorm),
 ) -> Tensor<4> {
     let mut excite = |at: SePlacement, y: Tensor<4>| match se {
         Some(se) if at == placement => {
@@ -203,14 +204,19 @@ fn residual(
         _ => y,
     };
     let input = excite(SePlacement::Pre, x.clone());
-    let y = branch(input, &mut |inner| excite(SePlacement::Inner, inner));
-    let y = excite(SePlacement::Standard, y);
+    let (y, norm) = branch(input, &mut |inner| excite(SePlacement::Inner, inner));
+    let excited = se.is_some() && placement == SePlacement::Standard;
+    let (y, norm) = if excited { (excite(placement, norm.forward(y)), None) } else { (y, Some(norm)) };
     let shortcut = match downsample {
         Some((conv, bn)) => bn.forward(conv.forward(x)),
         None => x,
     };
     let shortcut = excite(SePlacement::Identity, shortcut);
-    excite(SePlacement::Post, RELU.forward(y.add(shortcut)))
+    let sum = match norm {
+        Some(norm) => norm.forward_add(y, shortcut, RELU),
+        None => RELU.forward(y.add(shortcut)),
+    };
+    excite(SePlacement::Post, sum)
 }
 
 impl BackboneConfig for Config {
@@ -287,11 +293,11 @@ impl Backbone for Net {
         let x = match &self.conv1 {
             StemConv::Single(conv) => conv.forward(x),
             StemConv::Deep((a, bn_a, _, b, bn_b, _, c)) => {
-                let x = RELU.forward(bn_a.forward(a.forward(x)));
-                c.forward(RELU.forward(bn_b.forward(b.forward(x))))
+                let x = bn_a.forward_then(a.forward(x), RELU);
+                c.forward(bn_b.forward_then(b.forward(x), RELU))
             }
         };
-        let x = RELU.forward(self.bn1.forward(x));
+        let x = self.bn1.forward_then(x, RELU);
         taps.see("act1", &x);
         let mut x = self.maxpool.forward(x);
         taps.see("maxpool", &x);

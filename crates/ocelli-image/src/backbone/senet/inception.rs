@@ -115,7 +115,7 @@ impl ConvNorm {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        RELU.forward(self.bn.forward(self.conv.forward(x)))
+        self.bn.forward_then(self.conv.forward(x), RELU)
     }
 }
 

@@ -129,10 +129,10 @@ impl Stem {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = RELU.forward(self.bn1.forward(self.conv1.forward(x)));
+        let mut x = self.bn1.forward_then(self.conv1.forward(x), RELU);
         for (conv, bn) in [(&self.conv2, &self.bn2), (&self.conv3, &self.bn3)] {
             if let (Some(conv), Some(bn)) = (conv, bn) {
-                x = RELU.forward(bn.forward(conv.forward(x)));
+                x = bn.forward_then(conv.forward(x), RELU);
             }
         }
         x
@@ -212,9 +212,9 @@ impl Residual {
 
     /// `[batch, channels_in, h, w]` → `[batch, planes · expansion, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = RELU.forward(self.bn1.forward(self.conv1.forward(x.clone())));
+        let y = self.bn1.forward_then(self.conv1.forward(x.clone()), RELU);
         // The basic block's second norm has a ReLU too, which its gate then sees.
-        let mut y = RELU.forward(self.bn2.forward(self.conv2.forward(y)));
+        let mut y = self.bn2.forward_then(self.conv2.forward(y), RELU);
         if let (Some(conv), Some(bn)) = (&self.conv3, &self.bn3) {
             y = bn.forward(conv.forward(y));
         }

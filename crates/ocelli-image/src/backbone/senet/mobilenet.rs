@@ -85,8 +85,8 @@ struct Block {
 
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = RELU.forward(self.bn1.forward(self.dw.forward(x)));
-        let x = RELU.forward(self.bn2.forward(self.pw.forward(x)));
+        let x = self.bn1.forward_then(self.dw.forward(x), RELU);
+        let x = self.bn2.forward_then(self.pw.forward(x), RELU);
         match &self.se {
             Some(se) => se.forward(x),
             None => x,
@@ -135,7 +135,7 @@ impl BackboneConfig for Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let mut x = RELU.forward(self.bn1.forward(self.conv1.forward(x)));
+        let mut x = self.bn1.forward_then(self.conv1.forward(x), RELU);
         taps.see("act1", &x);
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(x);

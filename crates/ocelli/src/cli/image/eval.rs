@@ -51,7 +51,8 @@ impl Eval {
             bail!("--batch-size must be at least 1");
         }
         let device = global.device()?;
-        let model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
+        let mut model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
+        global.accelerate(&mut model)?;
         let dataset = open_eval(&self.data, Some(&model.labels), Default::default())?.data;
         if global.verbose {
             eprintln!("{}: {} classes, {:?}", model.name, model.labels.len(), model.preprocess);
@@ -66,7 +67,7 @@ impl Eval {
         let loader = Loader::new(dataset, config, Arc::new(EvalTransform::new(&model.preprocess)?))?;
         let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
         let mut console = Console::new(style, total, 0);
-        let report = evaluate(&model.network, &device, &loader, &model.labels, |done| {
+        let report = evaluate(|pixels, shape| model.runner.logits(pixels, shape), &loader, &model.labels, |done| {
             console.batch(done, || format!("{done}/{total} pictures"));
         })?;
         console.finish();

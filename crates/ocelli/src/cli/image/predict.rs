@@ -63,7 +63,8 @@ impl Predict {
         let start = Instant::now();
         let names = self.names()?;
         let device = global.device()?;
-        let model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
+        let mut model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
+        global.accelerate(&mut model)?;
         if global.verbose {
             eprintln!("{}: {} classes, {:?}", model.name, model.labels.len(), model.preprocess);
         }

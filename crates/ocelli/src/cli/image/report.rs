@@ -23,11 +23,11 @@ pub fn write(
     progress: &SavedProgress,
 ) -> Result<EvaluationReport> {
     let (network, description) = model_file::load(&folder.best(), &task.device)?;
-    let evaluation = evaluate(&network, &task.device, &task.val, &description.labels, |_| {})?;
     let (params, macs) = (network.parameter_count(), network.macs(description.preprocess.input_size));
     let labels = description.labels.clone();
     let classifier =
         Classifier::new(description.name, network, description.labels, description.preprocess, &task.device)?;
+    let evaluation = evaluate(|pixels, shape| classifier.runner.logits(pixels, shape), &task.val, &labels, |_| {})?;
     let best = folder.best().display().to_string();
     let report = TrainingReport {
         run_name: folder.path().display().to_string(),

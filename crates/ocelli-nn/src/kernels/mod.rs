@@ -1,0 +1,87 @@
+//! The kernels of `ocelli-kernels` as operations on burn tensors, with their own backward passes.
+//!
+//! They serve `f32` tensors on the CPU backend. Every layer that calls one asks [`serve`] first and otherwise takes
+//! burn's operations: other devices compute with their own kernels, and the capture device records the network as
+//! what it is.
+
+mod autodiff;
+mod flex;
+mod ops;
+#[cfg(test)]
+mod tests;
+
+use burn::tensor::{DType, Device, Tensor};
+use ocelli_kernels::train::ConvShape;
+use ocelli_kernels::train::norm::Clamp;
+use ocelli_kernels::train::pool::PoolShape;
+
+use burn::backend::Dispatch;
+use ops::KernelOps;
+
+/// Whether the kernels handle `x`.
+pub(crate) fn serve<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device() == Device::flex()
+}
+
+/// Convolution of `[batch, channels_in, height, width]`; `shape` describes it, `weight` and `bias` are as in
+/// [`Conv2d`](crate::Conv2d).
+pub(crate) fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    shape: ConvShape,
+) -> Tensor<4> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::conv_with_bias(x, weight, bias.into_dispatch(), shape),
+        None => Dispatch::conv(x, weight, shape),
+    })
+}
+
+/// What [`batch_norm`] gives: the output, the batch's mean and its biased variance.
+pub(crate) struct Normalised<const D: usize> {
+    pub output: Tensor<D>,
+    pub mean: Tensor<1>,
+    pub variance: Tensor<1>,
+}
+
+/// Batch norm with batch statistics, plus `residual`, within the bounds of an activation.
+pub(crate) fn batch_norm<const D: usize>(
+    x: Tensor<D>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    residual: Option<Tensor<D>>,
+    epsilon: f64,
+    clamp: Clamp,
+) -> Normalised<D> {
+    let (x, gain, shift) = (x.into_dispatch(), gain.into_dispatch(), shift.into_dispatch());
+    let (output, mean, variance) = match residual {
+        Some(residual) => Dispatch::norm_add(x, gain, shift, residual.into_dispatch(), epsilon, clamp),
+        None => Dispatch::norm(x, gain, shift, epsilon, clamp),
+    };
+    Normalised {
+        output: Tensor::from_dispatch(output),
+        mean: Tensor::from_dispatch(mean),
+        variance: Tensor::from_dispatch(variance),
+    }
+}
+
+/// Max pooling of `[batch, channels, height, width]`.
+pub(crate) fn max_pool(x: Tensor<4>, shape: PoolShape) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::max_pool(x.into_dispatch(), shape))
+}
+
+/// Mean over space: `[batch, channels, height, width]` → `[batch, channels, 1, 1]`.
+pub(crate) fn mean_pool(x: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::mean_pool(x.into_dispatch()))
+}
+
+/// `[batch, channels, height, width]` times `[batch, channels, 1, 1]`.
+pub(crate) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::scale(x.into_dispatch(), factors.into_dispatch()))
+}
+
+/// The channels of two maps behind each other, of the second only the first `kept`.
+pub(crate) fn join(first: Tensor<4>, second: Tensor<4>, kept: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::join(first.into_dispatch(), second.into_dispatch(), kept))
+}

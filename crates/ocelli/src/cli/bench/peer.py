@@ -1,0 +1,100 @@
+"""A peer of ocelli's benchmark: loads a network into another runtime and times it on request.
+
+    python3 peer.py RUNTIME MODEL THREADS N C H W [NAME]
+
+RUNTIME is onnxruntime, tract (MODEL: an ONNX file) or pytorch (MODEL: safetensors, NAME: timm's name). Requests
+come as lines on standard input, one JSON object answers each:
+
+    run COUNT           time COUNT runs on random numbers
+    check INPUT OUTPUT  run on the raw float32 numbers of one file, write the result's to the other
+"""
+
+import json
+import resource
+import sys
+import time
+
+started = time.perf_counter()
+
+
+def onnxruntime(path, threads, _name):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    begun = time.perf_counter()
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return f"onnxruntime {ort.__version__}", begun, lambda x: session.run(None, {name: x})[0]
+
+
+def tract(path, threads, _name):
+    from importlib.metadata import version
+
+    import tract
+
+    if threads != 1:
+        raise RuntimeError("tract runs on one thread; compare with --threads 1")
+    begun = time.perf_counter()
+    model = tract.onnx().load(path) if hasattr(tract.onnx(), "load") else tract.onnx().model_for_path(path)
+    model.set_input_fact(0, ",".join(map(str, shape)) + ",f32")
+    model.analyse()
+    # The steps to an optimised plan have changed names over the versions.
+    model = model.into_tract() if hasattr(model, "into_tract") else model.into_optimized()
+    if hasattr(model, "optimize"):
+        model.optimize()
+    runnable = model.into_runnable()
+    return f"tract {version('tract')}", begun, lambda x: runnable.run([x])[0].to_numpy()
+
+
+def pytorch(path, threads, name):
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(threads)
+    begun = time.perf_counter()
+    weights = load_file(path)
+    heads = [v.shape[0] for k, v in weights.items() if v.dim() in (2, 4) and k.split(".")[0] in ("fc", "classifier", "head")]
+    model = timm.create_model(name, num_classes=heads[-1] if heads else 1000)
+    model.load_state_dict(weights, strict=False)
+    model = model.eval()
+
+    def run(x):
+        with torch.inference_mode():
+            return model(torch.from_numpy(x)).numpy()
+
+    return f"pytorch {torch.__version__} eager", begun, run
+
+
+runtime, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+shape = tuple(map(int, sys.argv[4:8]))
+try:
+    import numpy
+
+    makers = {"onnxruntime": onnxruntime, "tract": tract, "pytorch": pytorch}
+    title, begun, run = makers[runtime](path, threads, sys.argv[8] if len(sys.argv) > 8 else "")
+    x = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
+    loaded = time.perf_counter()
+    run(x)
+    first = time.perf_counter()
+except Exception as error:  # whatever a peer cannot do is said, not failed
+    print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), flush=True)
+    sys.exit(0)
+print(json.dumps({"title": title, "load_ms": 1e3 * (loaded - begun), "first_ms": 1e3 * (first - loaded)}), flush=True)
+for line in sys.stdin:
+    words = line.rstrip("\n").split("\t")
+    if words[0] == "run":
+        times = []
+        for _ in range(int(words[1])):
+            begun = time.perf_counter()
+            run(x)
+            times.append(1e3 * (time.perf_counter() - begun))
+        # Linux counts kilobytes, macOS bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        print(json.dumps({"ms": times, "peak_bytes": peak}), flush=True)
+    elif words[0] == "check":
+        given = numpy.fromfile(words[1], dtype=numpy.float32).reshape(shape)
+        numpy.ascontiguousarray(run(given), dtype=numpy.float32).tofile(words[2])
+        print(json.dumps({"written": words[2]}), flush=True)
