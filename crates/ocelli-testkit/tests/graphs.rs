@@ -1,7 +1,7 @@
 //! Graphs of the registered networks.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_graph::{Dim, Graph, Op, interpret, passes};
+use ocelli_graph::{Dim, Graph, Op, cost, interpret, passes};
 use ocelli_image::{network::Network, zoo};
 use ocelli_testkit::fill;
 
@@ -22,6 +22,13 @@ fn every_network_becomes_a_graph_of_few_operators() {
         let output = graph.value(graph.outputs[0]);
         assert_eq!(output.shape[0], Dim::Batch(1), "{}", entry.name);
         assert!(graph.nodes.iter().any(|node| matches!(node.op, Op::Conv { .. })));
+        // The graph's costs are those counted on the recording.
+        let costs = cost::costs(&graph);
+        let sum = |of: fn(&cost::NodeCost) -> u64| costs.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|cost| cost.macs), network.macs(small(&entry)), "{}", entry.name);
+        assert_eq!(sum(|cost| cost.params), network.parameter_count() as u64, "{}", entry.name);
+        let largest = costs.iter().map(|cost| cost.activation_bytes).max();
+        assert!(Some(cost::peak_activation_bytes(&graph)) >= largest, "{}", entry.name);
     }
 }
 
@@ -48,7 +55,8 @@ fn filled(network: Network) -> Network {
 fn error(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let largest = a.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
-    let differ = a.iter().zip(b).fold(0f32, |most, (a, b)| if (a - b).abs() <= most { most } else { (a - b).abs() });
+    let differ =
+        a.iter().zip(b).fold(0f32, |most, (a, b)| if (a - b).abs() <= most { most } else { (a - b).abs() });
     differ / largest
 }
 
@@ -73,9 +81,17 @@ fn graphs_compute_what_the_networks_compute() {
         let raw = interpret::interpret(&graph, &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         let nodes = graph.nodes.len();
         passes::optimize(&mut graph);
-        let optimised = interpret::interpret(&graph, &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        let optimised =
+            interpret::interpret(&graph, &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
         let errors = [&raw, &optimised].map(|found| error(&expected, &found[0].floats()));
-        println!("{:32} {nodes:4} -> {:4} nodes, errors {:.1e} {:.1e}, largest {:.1e}", entry.name, graph.nodes.len(), errors[0], errors[1], expected.iter().fold(0f32, |m, v| m.max(v.abs())));
+        println!(
+            "{:32} {nodes:4} -> {:4} nodes, errors {:.1e} {:.1e}, largest {:.1e}",
+            entry.name,
+            graph.nodes.len(),
+            errors[0],
+            errors[1],
+            expected.iter().fold(0f32, |m, v| m.max(v.abs()))
+        );
         assert!(errors.iter().all(|error| *error <= 1e-4), "{}: {errors:?}", entry.name);
         let left = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
         assert_eq!(left, 0, "{}: batch norms are left", entry.name);
