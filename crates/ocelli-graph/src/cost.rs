@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::ir::{Graph, Node, ValueId};
+use crate::ir::{ElementType, Graph, Node, ValueId};
 use crate::op::Op;
 
 /// What one node costs for one input.
@@ -18,7 +18,7 @@ pub struct NodeCost {
     pub output: Vec<usize>,
     /// Multiply-accumulates of convolutions and products.
     pub macs: u64,
-    /// Numbers of the constants it reads that no earlier node has read.
+    /// Parameters it reads that no earlier node has read.
     pub params: u64,
     /// Bytes of its results.
     pub activation_bytes: u64,
@@ -27,6 +27,7 @@ pub struct NodeCost {
 /// The cost of every node at batch 1, in the order of execution.
 pub fn costs(graph: &Graph) -> Vec<NodeCost> {
     let mut counted: BTreeSet<ValueId> = BTreeSet::new();
+    let own = parameters(graph);
     graph
         .nodes
         .iter()
@@ -34,10 +35,8 @@ pub fn costs(graph: &Graph) -> Vec<NodeCost> {
             let elements = |id: &ValueId| graph.value(*id).shape_at(1).iter().product::<usize>() as u64;
             let mut params = 0;
             for id in &node.inputs {
-                if let Some(constant) = graph.constants.get(id)
-                    && counted.insert(*id)
-                {
-                    params += constant.len() as u64;
+                if own.contains(id) && counted.insert(*id) {
+                    params += elements(id);
                 }
             }
             NodeCost {
@@ -50,6 +49,24 @@ pub fn costs(graph: &Graph) -> Vec<NodeCost> {
             }
         })
         .collect()
+}
+
+/// The graph's parameters: constants but for single numbers and running statistics, and what a graph without its
+/// parameters' values (`capture::structure`) reads and nobody computes.
+fn parameters(graph: &Graph) -> BTreeSet<ValueId> {
+    let computed = computed(graph);
+    let trained = |id: &ValueId| {
+        let value = graph.value(*id);
+        let statistic = value.name.ends_with("running_mean") || value.name.ends_with("running_var");
+        value.element == ElementType::F32 && !value.shape.is_empty() && !statistic
+    };
+    let read = graph.nodes.iter().flat_map(|node| &node.inputs).copied();
+    read.filter(|id| !computed.contains(id)).filter(trained).collect()
+}
+
+/// The values that take up memory only while the graph runs.
+fn computed(graph: &Graph) -> BTreeSet<ValueId> {
+    graph.nodes.iter().flat_map(|node| &node.outputs).chain(&graph.inputs).copied().collect()
 }
 
 /// Multiply-accumulates of all nodes at batch 1.
@@ -91,6 +108,7 @@ pub fn peak_activation_bytes(graph: &Graph) -> u64 {
     for id in &graph.outputs {
         last[id.index()] = usize::MAX;
     }
+    let computed = computed(graph);
     let mut alive: u64 = graph.inputs.iter().map(|&id| bytes(id)).sum();
     let mut peak = alive;
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -100,7 +118,7 @@ pub fn peak_activation_bytes(graph: &Graph) -> u64 {
         ended.sort_unstable();
         ended.dedup();
         for id in ended {
-            if last[id.index()] == index && !graph.constants.contains_key(&id) {
+            if last[id.index()] == index && computed.contains(&id) {
                 alive -= bytes(id);
             }
         }

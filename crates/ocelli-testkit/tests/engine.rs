@@ -6,7 +6,6 @@ use ocelli_image::{deploy, zoo};
 
 use ocelli_testkit::fill;
 
-
 /// Compiles `name` for `[height, width]` pictures and compares both at the given batch; the relative error.
 fn compare(name: &str, [height, width]: [usize; 2], batch: usize, threads: usize) -> f32 {
     let device = Device::flex();

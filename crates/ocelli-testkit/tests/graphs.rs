@@ -1,8 +1,9 @@
 //! Graphs of the registered networks.
 
-use burn::tensor::Device;
-use ocelli_graph::{Dim, Graph, Op};
-use ocelli_image::zoo;
+use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_graph::{Dim, Graph, Op, cost, interpret, passes};
+use ocelli_image::{network::Network, zoo};
+use ocelli_testkit::fill;
 
 /// The smallest side every network of the registry still has maps for.
 const SIDE: usize = 64;
@@ -21,12 +22,79 @@ fn every_network_becomes_a_graph_of_few_operators() {
         let output = graph.value(graph.outputs[0]);
         assert_eq!(output.shape[0], Dim::Batch(1), "{}", entry.name);
         assert!(graph.nodes.iter().any(|node| matches!(node.op, Op::Conv { .. })));
-        if std::env::var("SHOW").is_ok_and(|name| name == entry.name) {
-            for node in &graph.nodes {
-                let inputs: Vec<_> = node.inputs.iter().map(|id| &graph.value(*id).name).collect();
-                let out = graph.value(node.outputs[0]);
-                println!("{:30} {:?} {inputs:?} -> {:?}", node.name, node.op, out.shape);
+        // The graph's costs are those counted on the recording.
+        let costs = cost::costs(&graph);
+        let sum = |of: fn(&cost::NodeCost) -> u64| costs.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|cost| cost.macs), network.macs(small(&entry)), "{}", entry.name);
+        assert_eq!(sum(|cost| cost.params), network.parameter_count() as u64, "{}", entry.name);
+        let largest = costs.iter().map(|cost| cost.activation_bytes).max();
+        assert!(Some(cost::peak_activation_bytes(&graph)) >= largest, "{}", entry.name);
+    }
+}
+
+/// `network` with every parameter and running statistic set to something of its own. Gains are halved, so that maps
+/// do not grow from block to block until gates become steps, which no two orders of summation take alike.
+fn filled(network: Network) -> Network {
+    let tensors = network
+        .tensor_specs()
+        .into_iter()
+        .map(|(name, shape)| {
+            let mut values = fill::parameter(&name, &shape);
+            if shape.len() == 1 && name.ends_with("weight") {
+                values.iter_mut().for_each(|gain| *gain *= 0.5);
             }
+            (name, TensorData::new(values, shape))
+        })
+        .collect();
+    let (network, mismatch) = network.load_state_dict(tensors);
+    assert!(mismatch.is_empty(), "{mismatch}");
+    network
+}
+
+/// Largest difference, relative to the largest element.
+fn error(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let largest = a.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
+    let differ =
+        a.iter().zip(b).fold(0f32, |most, (a, b)| if (a - b).abs() <= most { most } else { (a - b).abs() });
+    differ / largest
+}
+
+#[test]
+fn graphs_compute_what_the_networks_compute() {
+    let device = Device::flex();
+    let only = std::env::var("SHOW").ok();
+    for entry in zoo::entries() {
+        if only.as_ref().is_some_and(|name| name != entry.name) {
+            continue;
         }
+        let network = filled(entry.config().init(&device));
+        let [channels, side, _] = entry.input_shape();
+        let side = side.min(32);
+        let input = fill::input("input", &[2, channels, side, side]);
+        let shape = [2, channels, side, side];
+        let expected = network.forward(Tensor::from_data(TensorData::new(input.clone(), shape), &device));
+        let expected = expected.into_data().try_to_vec::<f32>().unwrap();
+
+        let mut graph = network.graph([channels, side, side]).unwrap();
+        let input = [interpret::Tensor::new(&shape, input)];
+        let raw = interpret::interpret(&graph, &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        let nodes = graph.nodes.len();
+        passes::optimize(&mut graph);
+        let optimised =
+            interpret::interpret(&graph, &input).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+        let errors = [&raw, &optimised].map(|found| error(&expected, &found[0].floats()));
+        println!(
+            "{:32} {nodes:4} -> {:4} nodes, errors {:.1e} {:.1e}, largest {:.1e}",
+            entry.name,
+            graph.nodes.len(),
+            errors[0],
+            errors[1],
+            expected.iter().fold(0f32, |m, v| m.max(v.abs()))
+        );
+        assert!(errors.iter().all(|error| *error <= 1e-4), "{}: {errors:?}", entry.name);
+        let left = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
+        assert_eq!(left, 0, "{}: batch norms are left", entry.name);
+        assert_eq!(network.state_dict(), filled(entry.config().init(&device)).state_dict(), "{}", entry.name);
     }
 }

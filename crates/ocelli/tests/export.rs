@@ -80,6 +80,7 @@ fn bad_models_and_bad_paths() {
     let error = fails(&["export", "resnet18", "-o", &inside("net.xyz")]);
     assert!(error.contains("net.xyz") && error.contains("--format"), "{error}");
     run(&["export", "resnet18", "--input-size", "0", "-o", &good], 2);
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["broken.safetensors"], "nothing is left behind");
 }

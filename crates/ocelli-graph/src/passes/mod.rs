@@ -9,6 +9,8 @@ mod edit;
 mod fold;
 mod fuse;
 mod geometry;
+#[cfg(test)]
+mod hostile;
 mod infer;
 mod noop;
 #[cfg(test)]

@@ -158,7 +158,9 @@ impl Export {
             if !drawing {
                 network = network.initialize(0);
                 if !global.quiet {
-                    eprintln!("note: {name} has freshly drawn weights (--random-init): its outputs mean nothing yet");
+                    eprintln!(
+                        "note: {name} has freshly drawn weights (--random-init): its outputs mean nothing yet"
+                    );
                 }
             }
             let input = entry.input_shape();
@@ -171,7 +173,10 @@ impl Export {
         let description = Some(deploy::Description::of(&model));
         let (name, input) = (model.name.clone(), model.preprocess.input_size);
         let Runner::Burn { network, .. } = model.runner else {
-            bail!("{}: a compiled model cannot be exported; name the model file it was made from", self.model);
+            bail!(
+                "{}: a compiled model cannot be exported; name the model file it was made from",
+                self.model
+            );
         };
         Ok(Opened { name, network: *network, input, description })
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Subcommand;
+use ocelli_graph::cost::{self, NodeCost};
 use ocelli_image::zoo::{self, Entry};
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub enum Models {
     },
     /// Show one network: size, cost, input, published accuracy, feature maps
     #[command(
-        after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320"
+        after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320\n  ocelli models show mobilenetv2_100 --layers"
     )]
     Show {
         /// Registered name
@@ -32,6 +33,9 @@ pub enum Models {
         /// Side of the square input, in pixels, for the cost
         #[arg(long, value_name = "PIXELS")]
         input_size: Option<usize>,
+        /// Show what every operation costs: multiply-accumulates, parameters, bytes of results
+        #[arg(long)]
+        layers: bool,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -42,7 +46,9 @@ impl Models {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
             Self::List { filter, format } => list(filter.as_deref().unwrap_or_default(), format)?,
-            Self::Show { name, input_size, format } => show(&zoo::entry(&name)?, input_size, format)?,
+            Self::Show { name, input_size, layers, format } => {
+                show(&zoo::entry(&name)?, input_size, layers, format)?
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -91,7 +97,7 @@ fn list(filter: &str, format: Format) -> Result<()> {
     ))
 }
 
-fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> {
+fn show(entry: &Entry, input_size: Option<usize>, layers: bool, format: Format) -> Result<()> {
     let network = entry.config().init(&Device::flex());
     let mut input = entry.input_shape();
     if let Some(side) = input_size {
@@ -99,16 +105,23 @@ fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> 
     }
     let (params, macs) = (network.parameter_count(), network.macs(input));
     let features = network.feature_info();
+    let graph = network.structure(input)?;
+    let (costs, peak) = (cost::costs(&graph), cost::peak_activation_bytes(&graph));
     if format == Format::Json {
-        return line(&serde_json::to_string_pretty(&json!({
+        let mut shown = json!({
             "name": entry.name, "system": entry.system, "parameters": params, "macs": macs, "input": input,
-            "accuracy": entry.accuracy, "preprocess": entry.preprocess(), "features": features,
-            "config": entry.config(),
-        }))?);
+            "peak_activation_bytes": peak, "accuracy": entry.accuracy, "preprocess": entry.preprocess(),
+            "features": features, "config": entry.config(),
+        });
+        if layers {
+            shown["layers"] = serde_json::to_value(&costs)?;
+        }
+        return line(&serde_json::to_string_pretty(&shown)?);
     }
     line(&format!("{}  (system {})", entry.name, entry.system))?;
     line(&format!("  parameters  {params} ({})", si(params as f64)))?;
     line(&format!("  MACs        {macs} ({}) at {}x{}x{}", si(macs as f64), input[0], input[1], input[2]))?;
+    line(&format!("  activations {} at most at once, operation by operation", bytes(peak)))?;
     line(&format!(
         "  input       {} px, crop {}, {}, mean {:?}, std {:?}",
         entry.input_size, entry.crop_pct, entry.interpolation, entry.mean, entry.std
@@ -127,5 +140,32 @@ fn show(entry: &Entry, input_size: Option<usize>, format: Format) -> Result<()> 
         ))?;
     }
     line(&format!("  classifier  {}", network.classifier()))?;
+    if layers {
+        line(&layer_table(&costs))?;
+    }
     Ok(())
+}
+
+/// What every operation costs for one picture, in the order of execution.
+fn layer_table(costs: &[NodeCost]) -> String {
+    let cells: Vec<Vec<String>> = costs
+        .iter()
+        .map(|cost| {
+            let output: Vec<String> = cost.output.iter().map(usize::to_string).collect();
+            vec![
+                cost.name.clone(),
+                cost.op.clone(),
+                output.join("x"),
+                cost.macs.to_string(),
+                cost.params.to_string(),
+                cost.activation_bytes.to_string(),
+            ]
+        })
+        .collect();
+    table(&["layer", "operation", "output", "MACs", "parameters", "bytes of results"], &cells, &[3, 4, 5])
+}
+
+/// A number of bytes to read.
+fn bytes(count: u64) -> String {
+    format!("{count} bytes ({:.2} MiB)", count as f64 / f64::from(1 << 20))
 }

@@ -67,9 +67,14 @@ impl Eval {
         let loader = Loader::new(dataset, config, Arc::new(EvalTransform::new(&model.preprocess)?))?;
         let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
         let mut console = Console::new(style, total, 0);
-        let report = evaluate(|pixels, shape| model.runner.logits(pixels, shape), &loader, &model.labels, |done| {
-            console.batch(done, || format!("{done}/{total} pictures"));
-        })?;
+        let report = evaluate(
+            |pixels, shape| model.runner.logits(pixels, shape),
+            &loader,
+            &model.labels,
+            |done| {
+                console.batch(done, || format!("{done}/{total} pictures"));
+            },
+        )?;
         console.finish();
         if report.samples == 0 {
             bail!("{}: none of the pictures could be read", self.data.display());

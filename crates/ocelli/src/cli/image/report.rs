@@ -27,7 +27,8 @@ pub fn write(
     let labels = description.labels.clone();
     let classifier =
         Classifier::new(description.name, network, description.labels, description.preprocess, &task.device)?;
-    let evaluation = evaluate(|pixels, shape| classifier.runner.logits(pixels, shape), &task.val, &labels, |_| {})?;
+    let evaluation =
+        evaluate(|pixels, shape| classifier.runner.logits(pixels, shape), &task.val, &labels, |_| {})?;
     let best = folder.best().display().to_string();
     let report = TrainingReport {
         run_name: folder.path().display().to_string(),
