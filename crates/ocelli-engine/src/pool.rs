@@ -176,7 +176,7 @@ fn work(shared: &Shared) {
         }
         std::hint::spin_loop();
         spins = spins.wrapping_add(1);
-        if spins % 64 == 0 && idle.elapsed() > SPIN {
+        if spins.is_multiple_of(64) && idle.elapsed() > SPIN {
             let mut sleepers = lock(&shared.sleepers);
             *sleepers += 1;
             let seen = |shared: &Shared| {

@@ -237,7 +237,15 @@ unsafe fn pointers(x: &Conv, first: usize, n: usize, table: &mut [MaybeUninit<*c
 /// Packs weights `[columns, depth, kernel_height, kernel_width]` (one group) for [`conv`].
 pub fn pack_weights(weights: &[f32], columns: usize, depth: usize, [kh, kw]: [usize; 2]) -> Vec<f32> {
     let taps = kh * kw;
-    crate::gemm::pack(taps * depth, columns, |row, column| {
-        weights[(column * depth + row % depth) * taps + row / depth]
-    })
+    let mut packed = vec![0.0; gemm::packed_len(taps * depth, columns)];
+    for (column, own) in weights.chunks_exact((taps * depth).max(1)).enumerate().take(columns) {
+        let panel = &mut packed[column / PANEL * PANEL * taps * depth..][..PANEL * taps * depth];
+        let place = column % PANEL;
+        for (channel, own) in own.chunks_exact(taps).enumerate() {
+            for (tap, &weight) in own.iter().enumerate() {
+                panel[(tap * depth + channel) * PANEL + place] = weight;
+            }
+        }
+    }
+    packed
 }

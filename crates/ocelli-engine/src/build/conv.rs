@@ -100,7 +100,7 @@ impl Builder<'_> {
             false => None,
         };
         let (bounds, post) = split_activation(*activation);
-        let output = as_picture(&self.room(node.outputs[0], |root, shape| View::channels_last(root, shape)));
+        let output = as_picture(&self.room(node.outputs[0], View::channels_last));
         let Some(output_stride) = output.as_pixels() else {
             return Err(Self::unsupported(node, "a result laid out like this"));
         };

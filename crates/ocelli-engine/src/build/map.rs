@@ -117,28 +117,30 @@ impl Builder<'_> {
         }
         let touched = [x.root, y.root];
         let sums = matches!(reduction, Reduction::Mean | Reduction::Sum);
-        if axes == &[2, 3] && sums && x.shape.len() == 4 && (x.shape[1] == 1 || along[1] == 1) {
-            if let Some([picture, row, pixel]) = x.as_map()
-                && (row == pixel * x.shape[3] || x.shape[2] == 1)
-            {
-                let factor = if *reduction == Reduction::Mean { 1.0 / count as f32 } else { 1.0 };
-                let y_stride = along[0];
-                let bind: Bind = Box::new(move |places| {
-                    Box::new(SumPixels {
-                        x: places.of(&x),
-                        picture,
-                        pixel,
-                        pixels: count,
-                        channels: x.shape[1],
-                        factor,
-                        y: places.of(&y),
-                        y_stride,
-                        batch: x.shape[0],
-                    })
-                });
-                self.emit(&node.name, "mean", 0, &touched, bind);
-                return Ok(());
-            }
+        if axes == &[2, 3]
+            && sums
+            && x.shape.len() == 4
+            && (x.shape[1] == 1 || along[1] == 1)
+            && let Some([picture, row, pixel]) = x.as_map()
+            && (row == pixel * x.shape[3] || x.shape[2] == 1)
+        {
+            let factor = if *reduction == Reduction::Mean { 1.0 / count as f32 } else { 1.0 };
+            let y_stride = along[0];
+            let bind: Bind = Box::new(move |places| {
+                Box::new(SumPixels {
+                    x: places.of(&x),
+                    picture,
+                    pixel,
+                    pixels: count,
+                    channels: x.shape[1],
+                    factor,
+                    y: places.of(&y),
+                    y_stride,
+                    batch: x.shape[0],
+                })
+            });
+            self.emit(&node.name, "mean", 0, &touched, bind);
+            return Ok(());
         }
         let pick = |keep: bool, values: &[usize]| -> Vec<usize> {
             (0..x.shape.len()).filter(|d| axes.contains(d) != keep).map(|d| values[d]).collect()

@@ -244,7 +244,7 @@ impl Translator<'_> {
     pub fn dim(&self, two: usize, three: usize) -> Result<Dim, CaptureError> {
         if two == three {
             Ok(Dim::Fixed(two))
-        } else if two % 2 == 0 && two / 2 * 3 == three {
+        } else if two.is_multiple_of(2) && two / 2 * 3 == three {
             Ok(Dim::Batch(two / 2))
         } else {
             Err(self.batch(&format!("an extent is {two} for a batch of 2 and {three} for a batch of 3")))

@@ -8,8 +8,8 @@ use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
 use super::evaluate::{argmax, evaluate};
 use crate::model_file::{self, Description};
-use crate::runner::burn_logits;
 use crate::network::Network;
+use crate::runner::burn_logits;
 
 /// Classification with cross entropy on (possibly soft) targets.
 pub struct ClassifyTask {
@@ -68,8 +68,8 @@ impl Task for ClassifyTask {
 
     fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
         let logits = |pixels, shape| burn_logits(model, &self.device, pixels, shape);
-        let report = evaluate(logits, &self.val, &self.description.labels, |_| {})
-            .map_err(TrainError::task)?;
+        let report =
+            evaluate(logits, &self.val, &self.description.labels, |_| {}).map_err(TrainError::task)?;
         let metrics = [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)]
             .map(|(k, v)| (k.to_string(), v));
         Ok(Evaluation { score: report.top1, metrics: metrics.into_iter().collect() })
