@@ -6,27 +6,13 @@ use ocelli_image::{deploy, zoo};
 
 use ocelli_testkit::fill;
 
+use crate::settled;
+
 /// Compiles `name` for `[height, width]` pictures and compares both at the given batch; the relative error.
 fn compare(name: &str, [height, width]: [usize; 2], batch: usize, threads: usize) -> f32 {
     let device = Device::flex();
     let network = zoo::create(name, &zoo::Options::default(), &device).expect("registered").initialize(1);
-    // Fresh weights, and running statistics that are not zeros and ones. (The golden cases' filler would not do: in
-    // very deep networks its signal grows until rounding decides the result.)
-    let mut weights = network.state_dict();
-    for (name, data) in &mut weights {
-        let shape = data.shape().to_vec();
-        let noise = fill::parameter(name, &[shape.iter().product::<usize>()]);
-        let statistics = if name.ends_with("running_mean") {
-            noise.iter().map(|v| 0.1 * v).collect()
-        } else if name.ends_with("running_var") {
-            noise.iter().map(|v| 1.0 + 0.2 * v.clamp(-1.0, 1.0)).collect()
-        } else {
-            continue;
-        };
-        *data = TensorData::new::<f32, _>(statistics, shape);
-    }
-    let (network, mismatch) = network.load_state_dict(weights);
-    assert!(mismatch.is_empty(), "{name}");
+    let network = settled(network);
     let channels = zoo::entry(name).expect("registered").input_shape()[0];
     let model = deploy::compile(&network, name, [channels, height, width], None)
         .unwrap_or_else(|e| panic!("{name}: {e}"));
