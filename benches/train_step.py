@@ -4,10 +4,11 @@
     python benches/train_step.py [--threads 2] [--rounds 5]        # needs torch and timm
 
 Each round runs both on every setting; the ratio is that of the medians over the rounds, `of best` that of the
-fastest rounds.
+fastest rounds. With `--cpu --threads 1` other programs on the machine matter less.
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -34,12 +35,28 @@ for _ in range({steps}):
     times.append(time.perf_counter() - start)
 print(sorted(times)[len(times) // 2])
 """
-    return float(subprocess.check_output([sys.executable, "-c", code]))
+    return run([sys.executable, "-c", code])
 
 
 def ocelli(name, batch, side, steps, threads):
     command = ["target/release/examples/train_step", name, *map(str, (batch, side, steps, threads))]
-    return float(subprocess.check_output(command).split()[0])
+    return run(command)
+
+
+def run(command):
+    """The median seconds of a step, and the processor's seconds for the whole run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = float(subprocess.check_output(command).split()[0])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def step(side, setting, steps, threads, cpu):
+    if not cpu:
+        return side(*setting, steps, threads)[0]
+    # What starting up costs is in both runs.
+    few, many = (side(*setting, n, threads)[1] for n in (2, 2 + steps))
+    return (many - few) / steps
 
 
 def main():
@@ -47,13 +64,14 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--cpu", action="store_true", help="processor time instead, for machines that are not quiet")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     args = parser.parse_args()
     found = {(name, *size): ([], []) for name in args.networks for size in SIZES}
     for _ in range(args.rounds):
         for setting, (ours, theirs) in found.items():
-            ours.append(ocelli(*setting, args.steps, args.threads))
-            theirs.append(pytorch(*setting, args.steps, args.threads))
+            ours.append(step(ocelli, setting, args.steps, args.threads, args.cpu))
+            theirs.append(step(pytorch, setting, args.steps, args.threads, args.cpu))
     print(f"{'network':<18}{'batch':>6}{'side':>6}{'ocelli ms':>11}{'PyTorch ms':>12}{'ratio':>7}{'of best':>9}")
     for (name, batch, side), (ours, theirs) in found.items():
         a, b = statistics.median(ours), statistics.median(theirs)

@@ -21,13 +21,22 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
+/// Rounding errors of a sum are relative to what is summed, not to the result, which may be close to zero by chance:
+/// `summed` is the largest sum of the terms' absolute values.
 #[track_caller]
-fn close(fast: &[f32], plain: &[f32], what: &str) {
+fn close(fast: &[f32], plain: &[f32], summed: f32, what: &str) {
     assert_eq!(fast.len(), plain.len(), "{what}");
-    let scale = plain.iter().fold(1e-3f32, |most, x| most.max(x.abs()));
     for (i, (a, b)) in fast.iter().zip(plain).enumerate() {
-        assert!((a - b).abs() <= 2e-5 * scale, "{what}: {a} is not {b} at {i}");
+        assert!((a - b).abs() <= 1e-6 * summed, "{what}: {a} is not {b} at {i}, of terms up to {summed}");
     }
+}
+
+fn absolute(x: &[f32]) -> Vec<f32> {
+    x.iter().map(|x| x.abs()).collect()
+}
+
+fn largest(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |most, x| most.max(x.abs()))
 }
 
 fn shapes() -> impl Strategy<Value = ConvShape> {
@@ -60,29 +69,44 @@ fn check_conv(shape: &ConvShape, seed: u64) {
     let mut plain = reference::conv(shape, &x, &w);
     let data = reference::conv_backward_data(shape, &grad, &w);
     let weights = reference::conv_backward_weights(shape, &x, &grad);
+    let (ax, aw, agrad) = (absolute(&x), absolute(&w), absolute(&grad));
+    let of_y = largest(&reference::conv(shape, &ax, &aw));
+    let of_data = largest(&reference::conv_backward_data(shape, &agrad, &aw));
+    let of_weights = largest(&reference::conv_backward_weights(shape, &ax, &agrad));
     for isa in Isa::available() {
-        close(&conv::forward(isa, shape, &x, &w, None), &plain, &format!("forward, {isa}, {shape:?}"));
-        close(&conv::backward_data(isa, shape, &grad, &w), &data, &format!("data, {isa}, {shape:?}"));
+        close(&conv::forward(isa, shape, &x, &w, None), &plain, of_y, &format!("forward, {isa}, {shape:?}"));
+        close(
+            &conv::backward_data(isa, shape, &grad, &w),
+            &data,
+            of_data,
+            &format!("data, {isa}, {shape:?}"),
+        );
         close(
             &conv::backward_weights(isa, shape, &x, &grad),
             &weights,
+            of_weights,
             &format!("weights, {isa}, {shape:?}"),
         );
         if shape.is_depthwise() {
             let fast = depthwise::forward(isa, shape, &x, &w, None);
-            close(&fast, &plain, &format!("depthwise, {isa}, {shape:?}"));
+            close(&fast, &plain, of_y, &format!("depthwise, {isa}, {shape:?}"));
             let (of_x, of_w) = depthwise::backward(isa, shape, &x, &w, &grad, true);
-            close(&of_x, &data, &format!("depthwise data, {isa}, {shape:?}"));
-            close(&of_w, &weights, &format!("depthwise weights, {isa}, {shape:?}"));
+            close(&of_x, &data, of_data, &format!("depthwise data, {isa}, {shape:?}"));
+            close(&of_w, &weights, of_weights, &format!("depthwise weights, {isa}, {shape:?}"));
         }
     }
     let area = shape.output()[0] * shape.output()[1];
     for (i, y) in plain.iter_mut().enumerate() {
         *y += bias[i / area % shape.channels_out];
     }
-    close(&conv::forward(Isa::best(), shape, &x, &w, Some(&bias)), &plain, "bias");
+    close(&conv::forward(Isa::best(), shape, &x, &w, Some(&bias)), &plain, of_y + 1.0, "bias");
     if shape.is_depthwise() {
-        close(&depthwise::forward(Isa::best(), shape, &x, &w, Some(&bias)), &plain, "depthwise bias");
+        close(
+            &depthwise::forward(Isa::best(), shape, &x, &w, Some(&bias)),
+            &plain,
+            of_y + 1.0,
+            "depthwise bias",
+        );
     }
 }
 
@@ -130,15 +154,16 @@ proptest! {
         let per_plane = |term: &dyn Fn(usize) -> f32| -> Vec<f32> {
             (0..planes).map(|p| (p * area..(p + 1) * area).map(term).sum()).collect()
         };
-        close(&pool::mean_forward(&x, area), &per_plane(&|i| x[i] / area as f32), "mean");
+        close(&pool::mean_forward(&x, area), &per_plane(&|i| x[i] / area as f32), 1.0, "mean");
         let spread: Vec<f32> = (0..planes * area).map(|i| scale[i / area] / area as f32).collect();
-        close(&pool::mean_backward(&scale, area), &spread, "mean's gradient");
+        close(&pool::mean_backward(&scale, area), &spread, 1.0 / area as f32, "mean's gradient");
         let scaled: Vec<f32> = (0..planes * area).map(|i| scale[i / area] * x[i]).collect();
-        close(&pool::scale_forward(&x, &scale), &scaled, "scale");
+        close(&pool::scale_forward(&x, &scale), &scaled, 1.0, "scale");
         let (of_x, of_scale) = pool::scale_backward(&x, &scale, &grad);
         let plain: Vec<f32> = (0..planes * area).map(|i| scale[i / area] * grad[i]).collect();
-        close(&of_x, &plain, "scale's input");
-        close(&of_scale, &per_plane(&|i| x[i] * grad[i]), "factors");
+        close(&of_x, &plain, 1.0, "scale's input");
+        let summed = largest(&per_plane(&|i| (x[i] * grad[i]).abs()));
+        close(&of_scale, &per_plane(&|i| x[i] * grad[i]), summed, "factors");
     }
 
     #[test]
@@ -245,7 +270,12 @@ fn check_max_pool(shape: &pool::PoolShape, seed: u64) {
             plain[at] += grad;
         }
     }
-    close(&pool::max_backward(shape, &taps, &grad), &plain, "max pooling's gradient");
+    close(
+        &pool::max_backward(shape, &taps, &grad),
+        &plain,
+        (shape.kernel[0] * shape.kernel[1]) as f32,
+        "max pooling's gradient",
+    );
 }
 
 fn check_norm(shape: norm::NormShape, activation: usize, add: bool, seed: u64) {
@@ -288,20 +318,32 @@ fn check_norm(shape: norm::NormShape, activation: usize, add: bool, seed: u64) {
             (f64::from(gain[c]) * root[c] * inner) as f32
         })
         .collect();
+    // What is summed: distances from the mean are differences of two numbers.
+    let far = |i: usize| (f64::from(x[i]).abs() + mean[channel(i)].abs()) * root[channel(i)];
+    let passed_far = per_channel(&|i| passed(i).abs() * far(i));
+    let passed_all = per_channel(&|i| passed(i).abs());
+    let most = |term: &dyn Fn(usize) -> f64| (0..len).map(term).fold(0.0, f64::max) as f32;
+    let of_y = most(&|i| far(i) * f64::from(gain[channel(i)]).abs()) + 2.0;
+    let of_input = most(&|i| {
+        let c = channel(i);
+        let inner = passed(i).abs() + passed_all[c] / samples + far(i) * passed_far[c] / samples;
+        f64::from(gain[c]).abs() * root[c] * inner
+    });
+    let (of_gains, of_shifts) = (largest(&single(&passed_far)), largest(&single(&passed_all)));
     for isa in Isa::available() {
         let out = norm::forward(isa, shape, &x, &gain, &shift, epsilon, add.then_some(&residual[..]), clamp);
-        close(&out.output, &plain, &format!("norm, {isa}"));
-        close(&out.mean, &single(&mean), "mean");
-        close(&out.variance, &single(&variance), "variance");
+        close(&out.output, &plain, of_y, &format!("norm, {isa}"));
+        close(&out.mean, &single(&mean), 4.0, "mean");
+        close(&out.variance, &single(&variance), 64.0, "variance");
         let statistics = (&out.mean[..], &out.variance[..]);
         let output = add.then_some(&out.output[..]);
         let back = norm::backward(isa, shape, &x, &gain, &shift, statistics, epsilon, output, clamp, &grad);
-        close(&back.shift, &single(&of_shift), "shift");
-        close(&back.gain, &single(&of_gain), "gain");
-        close(&back.input, &of_x, &format!("input, {isa}"));
+        close(&back.shift, &single(&of_shift), of_shifts, "shift");
+        close(&back.gain, &single(&of_gain), of_gains, "gain");
+        close(&back.input, &of_x, of_input, &format!("input, {isa}"));
         if add {
             let plain: Vec<f32> = (0..len).map(|i| passed(i) as f32).collect();
-            close(&back.residual, &plain, "residual");
+            close(&back.residual, &plain, 1.0, "residual");
         }
     }
 }
