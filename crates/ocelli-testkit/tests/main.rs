@@ -1,6 +1,7 @@
 //! Everything about the image networks that a reference or a published table can confirm.
 
 mod caffe;
+mod capture;
 mod costs;
 mod engine;
 mod files;

@@ -1,6 +1,6 @@
 //! Takes factors and offsets per channel into the convolution or linear layer before them.
 
-use super::edit::{Links, add_constant};
+use super::edit::{Links, add_constant, free_name};
 use crate::ir::{Constant, Dim, Graph, Node, ValueId};
 use crate::op::{Binary, Op};
 
@@ -137,7 +137,19 @@ fn apply(graph: &mut Graph, links: &Links, i: usize, affine: Affine) {
     let weight = put(graph, links, weight, &shape, scaled);
     let bias = match has_bias {
         true => put(graph, links, node.inputs[2], &[channels], bias),
-        false => add_constant(graph, &format!("{}.bias", node.name), &[channels], bias),
+        false => {
+            let wanted = format!("{}.bias", node.name);
+            // A bias that was added apart leaves its name to the one that takes its place.
+            for id in graph.nodes[i].inputs.clone() {
+                if graph.constants.contains_key(&id)
+                    && links.readers[id.index()] == 1
+                    && graph.value(id).name == wanted
+                {
+                    graph.values[id.index()].name = free_name(graph, &format!("{wanted}.apart"));
+                }
+            }
+            add_constant(graph, &wanted, &[channels], bias)
+        }
     };
     let outputs = std::mem::take(&mut graph.nodes[i].outputs);
     let own = &mut graph.nodes[layer];
