@@ -7,22 +7,18 @@ use ocelli_image::Network;
 use ocelli_image::zoo::{Entry, Options, entries};
 use ocelli_testkit::fill;
 
-use crate::filled;
 use crate::onnx_runtime::{self, Run, Runtime};
+use crate::settled;
 
 /// Largest difference allowed, relative to the largest logit.
 const TOLERANCE: f64 = 1e-4;
 /// Networks with more parameters than this are checked but not run.
 const LARGEST: usize = 90_000_000;
 
-/// The network with ten classes and weights and running statistics of no regularity.
+/// The network with ten classes and weights as after training.
 fn network(entry: &Entry) -> Network {
     let options = Options { num_classes: Some(10), ..Options::default() };
-    let network = entry.config_with(&options).init(&Device::flex());
-    let tensors = filled(network.tensor_specs());
-    let (network, mismatch) = network.load_state_dict(tensors);
-    assert!(mismatch.is_empty(), "{}: {mismatch:?}", entry.name);
-    network
+    settled(entry.config_with(&options).init(&Device::flex()).initialize(1))
 }
 
 /// Names, counts and shapes of the file agree with the network's.

@@ -33,6 +33,7 @@ struct Runs {
 }
 
 /// Beyond this many pieces a gather is faster.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 const MAX_RUNS: usize = 4;
 
 /// Marks a lane beyond the edge.
