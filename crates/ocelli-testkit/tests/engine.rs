@@ -11,7 +11,7 @@ use crate::settled;
 /// Compiles `name` for `[height, width]` pictures and compares both at the given batch; the relative error.
 fn compare(name: &str, [height, width]: [usize; 2], batch: usize, threads: usize) -> f32 {
     let device = Device::flex();
-    let network = zoo::create(name, &zoo::Options::default(), &device).expect("registered").initialize(1);
+    let network = zoo::create(name, &zoo::Options::default(), &device).expect("registered");
     let network = settled(network);
     let channels = zoo::entry(name).expect("registered").input_shape()[0];
     let model = deploy::compile(&network, name, [channels, height, width], None)

@@ -2,8 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_graph::{Dim, Graph, Op, cost, interpret, passes};
-use ocelli_image::{network::Network, zoo};
+use ocelli_image::zoo;
 use ocelli_testkit::fill;
+
+use crate::settled;
 
 /// The smallest side every network of the registry still has maps for.
 const SIDE: usize = 64;
@@ -32,25 +34,6 @@ fn every_network_becomes_a_graph_of_few_operators() {
     }
 }
 
-/// `network` with every parameter and running statistic set to something of its own. Gains are halved, so that maps
-/// do not grow from block to block until gates become steps, which no two orders of summation take alike.
-fn filled(network: Network) -> Network {
-    let tensors = network
-        .tensor_specs()
-        .into_iter()
-        .map(|(name, shape)| {
-            let mut values = fill::parameter(&name, &shape);
-            if shape.len() == 1 && name.ends_with("weight") {
-                values.iter_mut().for_each(|gain| *gain *= 0.5);
-            }
-            (name, TensorData::new(values, shape))
-        })
-        .collect();
-    let (network, mismatch) = network.load_state_dict(tensors);
-    assert!(mismatch.is_empty(), "{mismatch}");
-    network
-}
-
 /// Largest difference, relative to the largest element.
 fn error(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
@@ -68,7 +51,7 @@ fn graphs_compute_what_the_networks_compute() {
         if only.as_ref().is_some_and(|name| name != entry.name) {
             continue;
         }
-        let network = filled(entry.config().init(&device));
+        let network = settled(entry.config().init(&device));
         let [channels, side, _] = entry.input_shape();
         let side = side.min(32);
         let input = fill::input("input", &[2, channels, side, side]);
@@ -95,6 +78,11 @@ fn graphs_compute_what_the_networks_compute() {
         assert!(errors.iter().all(|error| *error <= 1e-4), "{}: {errors:?}", entry.name);
         let left = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
         assert_eq!(left, 0, "{}: batch norms are left", entry.name);
-        assert_eq!(network.state_dict(), filled(entry.config().init(&device)).state_dict(), "{}", entry.name);
+        assert_eq!(
+            network.state_dict(),
+            settled(entry.config().init(&device)).state_dict(),
+            "{}",
+            entry.name
+        );
     }
 }
