@@ -37,14 +37,12 @@ def tract(path, threads, _name):
     if threads != 1:
         raise RuntimeError("tract runs on one thread; compare with --threads 1")
     begun = time.perf_counter()
-    model = tract.onnx().load(path) if hasattr(tract.onnx(), "load") else tract.onnx().model_for_path(path)
-    model.set_input_fact(0, ",".join(map(str, shape)) + ",f32")
-    model.analyse()
-    # The steps to an optimised plan have changed names over the versions.
-    model = model.into_tract() if hasattr(model, "into_tract") else model.into_optimized()
-    if hasattr(model, "optimize"):
-        model.optimize()
-    runnable = model.into_runnable()
+    loader = tract.onnx()
+    model = loader.load(path) if hasattr(loader, "load") else loader.model_for_path(path)
+    if hasattr(tract, "runtime_for_name"):  # 0.22 and later: the runtime optimises
+        runnable = tract.runtime_for_name("default").prepare(model.into_model())
+    else:
+        runnable = model.into_optimized().into_runnable()
     return f"tract {version('tract')}", begun, lambda x: runnable.run([x])[0].to_numpy()
 
 
@@ -66,6 +64,14 @@ def pytorch(path, threads, name):
             return model(torch.from_numpy(x)).numpy()
 
     return f"pytorch {torch.__version__} eager", begun, run
+
+
+def peak_bytes():
+    try:  # Linux; getrusage would also count what the parent held when it forked
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 runtime, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -91,9 +97,7 @@ for line in sys.stdin:
             begun = time.perf_counter()
             run(x)
             times.append(1e3 * (time.perf_counter() - begun))
-        # Linux counts kilobytes, macOS bytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        print(json.dumps({"ms": times, "peak_bytes": peak}), flush=True)
+        print(json.dumps({"ms": times, "peak_bytes": peak_bytes()}), flush=True)
     elif words[0] == "check":
         given = numpy.fromfile(words[1], dtype=numpy.float32).reshape(shape)
         numpy.ascontiguousarray(run(given), dtype=numpy.float32).tofile(words[2])
