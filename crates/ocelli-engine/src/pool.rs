@@ -25,7 +25,8 @@ struct Shared {
     finished: AtomicUsize,
     stop: AtomicBool,
     failure: Mutex<Option<Box<dyn Any + Send>>>,
-    sleepers: Mutex<usize>,
+    /// The workers that sleep, by the system's numbers.
+    sleepers: Mutex<Vec<i32>>,
     wake: Condvar,
 }
 
@@ -34,10 +35,68 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer is never followed outside of `run`'s lifetime.
 unsafe impl Send for Shared {}
 
+/// Placing threads on processors; does nothing where the system is not Linux.
+mod place {
+    /// The processors this thread may use.
+    #[cfg(target_os = "linux")]
+    pub fn allowed() -> Vec<usize> {
+        // SAFETY: the call fills a set of the size given.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) != 0 {
+                return Vec::new();
+            }
+            (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &set)).collect()
+        }
+    }
+
+    /// Binds thread `id` (0: the calling one) to `cpus`.
+    #[cfg(target_os = "linux")]
+    pub fn bind(id: i32, cpus: impl Iterator<Item = usize>) {
+        // SAFETY: the call reads a set of the size given; a refusal changes nothing.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            cpus.for_each(|cpu| libc::CPU_SET(cpu, &mut set));
+            libc::sched_setaffinity(id, size_of::<libc::cpu_set_t>(), &set);
+        }
+    }
+
+    /// The number of the calling thread.
+    #[cfg(target_os = "linux")]
+    pub fn thread() -> i32 {
+        // SAFETY: takes nothing, cannot fail.
+        unsafe { libc::gettid() }
+    }
+
+    /// The processor the calling thread is on.
+    #[cfg(target_os = "linux")]
+    pub fn current() -> Option<usize> {
+        // SAFETY: takes nothing.
+        usize::try_from(unsafe { libc::sched_getcpu() }).ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn allowed() -> Vec<usize> {
+        Vec::new()
+    }
+    #[cfg(not(target_os = "linux"))]
+    pub fn bind(_id: i32, _cpus: impl Iterator<Item = usize>) {}
+    #[cfg(not(target_os = "linux"))]
+    pub fn thread() -> i32 {
+        0
+    }
+    #[cfg(not(target_os = "linux"))]
+    pub fn current() -> Option<usize> {
+        None
+    }
+}
+
 /// A fixed number of threads that share out the tasks of one step at a time.
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The processors that unpinned workers may use.
+    roam: Vec<usize>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -55,18 +114,21 @@ impl Pool {
             finished: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             failure: Mutex::new(None),
-            sleepers: Mutex::new(0),
+            sleepers: Mutex::new(Vec::with_capacity(threads)),
             wake: Condvar::new(),
         });
+        let cpus = place::allowed();
+        let place = |index: usize| cpus.get(index % cpus.len().max(1)).copied();
         if pin {
-            pin_to(0);
+            place::bind(0, place(0).into_iter());
         }
         let workers = (1..threads.max(1))
             .filter_map(|index| {
                 let shared = shared.clone();
+                let own = place(index);
                 let work = move || {
-                    if pin {
-                        pin_to(index);
+                    if let Some(cpu) = own.filter(|_| pin) {
+                        place::bind(0, std::iter::once(cpu));
                     }
                     work(&shared);
                 };
@@ -74,7 +136,8 @@ impl Pool {
                 std::thread::Builder::new().name(format!("ocelli-{index}")).spawn(work).ok()
             })
             .collect();
-        Self { shared, workers }
+        let roam = if pin || cpus.len() < threads { Vec::new() } else { cpus };
+        Self { shared, workers, roam }
     }
 
     /// Number of threads, the caller's among them.
@@ -101,9 +164,17 @@ impl Pool {
         shared.finished.store(0, Ordering::Relaxed);
         let epoch = (shared.state.load(Ordering::Relaxed) >> (2 * BITS)).wrapping_add(1);
         shared.state.store((epoch << (2 * BITS)) | ((tasks as u64) << BITS), Ordering::SeqCst);
-        if *lock(&shared.sleepers) > 0 {
+        let sleepers = lock(&shared.sleepers);
+        if !sleepers.is_empty() {
+            // A worker that wakes on the caller's own processor would wait for it and be waited for.
+            if let (Some(own), false) = (place::current(), self.roam.is_empty()) {
+                for &sleeper in sleepers.iter() {
+                    place::bind(sleeper, self.roam.iter().copied().filter(|&cpu| cpu != own));
+                }
+            }
             shared.wake.notify_all();
         }
+        drop(sleepers);
         while shared.take_one() {}
         let mut spins = 0u32;
         while shared.finished.load(Ordering::Acquire) < tasks {
@@ -178,7 +249,8 @@ fn work(shared: &Shared) {
         spins = spins.wrapping_add(1);
         if spins.is_multiple_of(64) && idle.elapsed() > SPIN {
             let mut sleepers = lock(&shared.sleepers);
-            *sleepers += 1;
+            let own = place::thread();
+            sleepers.push(own);
             let seen = |shared: &Shared| {
                 let state = shared.state.load(Ordering::SeqCst);
                 (state & MASK) < ((state >> BITS) & MASK) || shared.stop.load(Ordering::SeqCst)
@@ -186,7 +258,7 @@ fn work(shared: &Shared) {
             while !seen(shared) {
                 sleepers = shared.wake.wait(sleepers).unwrap_or_else(std::sync::PoisonError::into_inner);
             }
-            *sleepers -= 1;
+            sleepers.retain(|&sleeper| sleeper != own);
             idle = Instant::now();
         }
     }
@@ -196,26 +268,3 @@ fn work(shared: &Shared) {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
-
-/// Binds the calling thread to processor `index` of those it may use; does nothing where that is not possible.
-#[cfg(target_os = "linux")]
-fn pin_to(index: usize) {
-    // SAFETY: both calls read and write a set of the size given.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        let size = std::mem::size_of::<libc::cpu_set_t>();
-        if libc::sched_getaffinity(0, size, &mut allowed) != 0 {
-            return;
-        }
-        let cpus: Vec<usize> =
-            (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &allowed)).collect();
-        if let Some(&cpu) = cpus.get(index % cpus.len().max(1)) {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(cpu, &mut one);
-            libc::sched_setaffinity(0, size, &one);
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn pin_to(_index: usize) {}

@@ -6,7 +6,7 @@ use ocelli_kernels::elementwise::{Function, unary};
 use ocelli_kernels::gemm;
 use ocelli_kernels::winograd::{self, POINTS, Winograd};
 
-use super::{Context, Shared, Step, part, tasks};
+use super::{Context, Shared, Step, part, part_of_units, tasks};
 
 /// Products a task should have at least, as elements of [`tasks`]' measure.
 const MACS_PER_UNIT: usize = 16;
@@ -34,15 +34,18 @@ impl Step for Dense {
         let panels = gemm::panels(c.columns);
         let macs = self.pixels * c.columns * c.depth * c.window.kernel[0] * c.window.kernel[1];
         let wanted = tasks(macs * self.groups / MACS_PER_UNIT, threads, usize::MAX).div_ceil(self.groups);
-        // First by pixels, in pieces of a few tiles; small maps also by panels.
-        let rows = gemm::tile_rows(isa, 2);
-        let by_pixels = wanted.min(self.pixels.div_ceil(2 * rows)).max(1);
-        let by_panels = wanted.div_ceil(by_pixels).min(panels.div_ceil(2)).max(1);
+        let taps = c.window.kernel[0] * c.window.kernel[1];
+        let (by_pixels, by_panels) = super::matrix::share_out(
+            wanted,
+            threads,
+            [self.pixels, c.depth * taps, c.columns],
+            2 * gemm::tile_rows(isa, 2),
+        );
         let shared = Shared(self);
         context.pool.run(self.groups * by_pixels * by_panels, &|task| {
             let own = shared.get();
             let (group, rest) = (task / (by_pixels * by_panels), task % (by_pixels * by_panels));
-            let pixels = part(own.pixels, by_pixels, rest % by_pixels);
+            let pixels = part_of_units(own.pixels, by_pixels, rest % by_pixels, gemm::tile_rows(isa, 2));
             let panels = part(panels, by_panels, rest / by_pixels);
             // SAFETY: the builder checked the maps' extents; tasks write apart from one another.
             unsafe {

@@ -21,15 +21,19 @@ impl Copy {
         let pieces = split.pieces(tasks(work, threads, work));
         let shared = Shared((from, to));
         let rounds = split.outer.len();
-        context.pool.run(rounds * pieces, &|task| {
+        // Many short rounds, as the rows of a picture, go in a few tasks.
+        let count = (rounds * pieces).min(threads * 4);
+        context.pool.run(count, &|task| {
             let &(from, to) = shared.get();
-            let [a, b] = split.outer.offsets(task / pieces);
-            let rows = part(split.rows, pieces, task % pieces);
-            // SAFETY: the nest was made for these operands.
-            unsafe {
-                let to = to.add(a + rows.start * split.row[0]);
-                let from = from.add(b + rows.start * split.row[1]);
-                copy_rows(split, rows.len(), from, to);
+            for piece in part(rounds * pieces, count, task) {
+                let [a, b] = split.outer.offsets(piece / pieces);
+                let rows = part(split.rows, pieces, piece % pieces);
+                // SAFETY: the nest was made for these operands.
+                unsafe {
+                    let to = to.add(a + rows.start * split.row[0]);
+                    let from = from.add(b + rows.start * split.row[1]);
+                    copy_rows(split, rows.len(), from, to);
+                }
             }
         });
     }

@@ -5,7 +5,27 @@ use ocelli_kernels::gemm::{self, Epilogue, Product, product};
 use ocelli_kernels::layout;
 
 use super::nest::Nest;
-use super::{Context, Shared, Step, part, tasks};
+use super::{Context, Shared, Step, part, part_of_units, tasks};
+
+/// How a product of `[rows, depth, columns]` is shared out: pieces of rows and pieces of panels. Whichever operand is
+/// larger is read by one thread each: weights of late layers come from memory, and come once.
+pub(super) fn share_out(
+    wanted: usize,
+    threads: usize,
+    [rows, depth, columns]: [usize; 3],
+    fewest_rows: usize,
+) -> (usize, usize) {
+    if wanted <= 1 {
+        return (1, 1);
+    }
+    let strips = gemm::panels(columns).div_ceil(2);
+    if columns * depth > rows * (depth + columns) && strips >= threads {
+        // Two pieces a thread even out what the cores do besides.
+        return (1, wanted.min(2 * threads).min(strips));
+    }
+    let by_rows = wanted.min(rows.div_ceil(fewest_rows)).max(1);
+    (by_rows, wanted.div_ceil(by_rows).min(strips).max(1))
+}
 
 /// A product with constant weights.
 pub(crate) struct Linear {
@@ -22,12 +42,12 @@ impl Step for Linear {
         let p = &self.product;
         let panels = gemm::panels(p.columns);
         let wanted = tasks(self.rows * p.depth * p.columns / 16, threads, usize::MAX);
-        let by_rows = wanted.min(self.rows.div_ceil(2 * gemm::tile_rows(isa, 2))).max(1);
-        let by_panels = wanted.div_ceil(by_rows).min(panels.div_ceil(4)).max(1);
+        let (by_rows, by_panels) =
+            share_out(wanted, threads, [self.rows, p.depth, p.columns], 2 * gemm::tile_rows(isa, 2));
         let shared = Shared(self);
         context.pool.run(by_rows * by_panels, &|task| {
             let own = shared.get();
-            let rows = part(own.rows, by_rows, task % by_rows);
+            let rows = part_of_units(own.rows, by_rows, task % by_rows, gemm::tile_rows(isa, 2));
             let panels = part(panels, by_panels, task / by_rows);
             let p = &own.product;
             let step = if own.post.is_some() { 96 } else { rows.len().max(1) };
@@ -88,7 +108,8 @@ impl Step for MatMul {
             .max(1);
         context.pool.run(entries * per_entry, &|task| {
             let own = shared.get();
-            let (entry, rows) = (task / per_entry, part(m, per_entry, task % per_entry));
+            let entry = task / per_entry;
+            let rows = part_of_units(m, per_entry, task % per_entry, gemm::tile_rows(isa, 2));
             let [c, a, _] = own.batch.offsets(entry);
             // SAFETY: as above; tasks write apart from one another.
             unsafe {

@@ -46,6 +46,12 @@ pub(crate) fn part(total: usize, parts: usize, i: usize) -> std::ops::Range<usiz
     total * i / parts..total * (i + 1) / parts
 }
 
+/// As [`part`], cut only at multiples of `unit`: whole tiles are faster than as many almost whole ones.
+pub(crate) fn part_of_units(total: usize, parts: usize, i: usize, unit: usize) -> std::ops::Range<usize> {
+    let units = part(total.div_ceil(unit), parts, i);
+    units.start * unit..(units.end * unit).min(total)
+}
+
 /// How many tasks `work` (in elements moved or products / 8, say) is worth on `threads` threads.
 pub(crate) fn tasks(work: usize, threads: usize, most: usize) -> usize {
     // A task should outlast the few hundred nanoseconds it takes to hand it over.

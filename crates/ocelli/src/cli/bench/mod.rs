@@ -5,6 +5,7 @@ mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -66,6 +67,9 @@ pub struct Bench {
     #[arg(long, hide = true, value_name = "FILE")]
     worker: Option<PathBuf>,
 }
+
+/// Between turns: threads of some runtimes spin on after their last run and would slow the next one's.
+const PAUSE: Duration = Duration::from_millis(150);
 
 /// A runtime to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -179,8 +183,10 @@ impl Bench {
         ours.times.clear();
         let steps = if self.profile { Some(ours.profile(20)?) } else { None };
         for _ in 0..self.rounds {
+            std::thread::sleep(PAUSE);
             ours.run(runs)?;
             for peer in &mut peers {
+                std::thread::sleep(PAUSE);
                 peer.run(runs)?;
             }
         }

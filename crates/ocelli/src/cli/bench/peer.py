@@ -5,7 +5,7 @@
 RUNTIME is onnxruntime, tract (MODEL: an ONNX file) or pytorch (MODEL: safetensors, NAME: timm's name). Requests
 come as lines on standard input, one JSON object answers each:
 
-    run COUNT           time COUNT runs on random numbers
+    run COUNT           time COUNT runs on random numbers, after one that does not count
     check INPUT OUTPUT  run on the raw float32 numbers of one file, write the result's to the other
 """
 
@@ -93,6 +93,7 @@ for line in sys.stdin:
     words = line.rstrip("\n").split("\t")
     if words[0] == "run":
         times = []
+        run(x)  # wakes the threads
         for _ in range(int(words[1])):
             begun = time.perf_counter()
             run(x)
