@@ -197,5 +197,10 @@ fn elements(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, products, convolutions, depthwise_and_pooling, elements);
-criterion_main!(benches);
+// The macro's function carries no documentation.
+#[allow(missing_docs)]
+mod groups {
+    use super::*;
+    criterion_group!(benches, products, convolutions, depthwise_and_pooling, elements);
+}
+criterion_main!(groups::benches);

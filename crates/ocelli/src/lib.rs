@@ -20,6 +20,7 @@ pub mod repro;
 
 pub use burn::tensor::Device;
 pub use ocelli_data as data;
+pub use ocelli_engine as engine;
 pub use ocelli_graph as graph;
 pub use ocelli_image as image;
 pub use ocelli_image::classify::{Classification, Classifier, Guess};

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod engine;
 mod export;
 mod hub;
 mod models;
