@@ -152,7 +152,7 @@ fn maps() {
     for mode in [PadMode::Constant(0.5), PadMode::Reflect, PadMode::Edge] {
         same(move |_, x| x.pad((1, 2, 3, 1), mode));
     }
-    same(|l, x| x.slice(s![.., .., ..;2, 1..7;3]) * l.scale.val().slice([0..1]).reshape([1, 1, 1, 1]));
+    same(|l, x| x.slice(s![.., .., ..;2, 1..7;3]) * l.scale.val().slice(s![0..1]).reshape([1, 1, 1, 1]));
     same(|_, x| x.flip([1, 3]));
     same(|_, x| x.slice(s![.., 1..3, .., ..;-1]));
     same(|_, x| {
@@ -182,7 +182,7 @@ fn elements() {
         activation::leaky_relu(x.clone(), 0.1) + activation::sigmoid(x.clone()) * activation::silu(x)
     });
     same(|_, x| activation::hard_swish(x.clone()) + activation::hard_sigmoid(x, 0.2, 0.5));
-    same(|l, x| activation::prelu(x, l.scale.val().slice([0..3])));
+    same(|l, x| activation::prelu(x, l.scale.val().slice(s![0..3])));
     same(|_, x| x.clone().mask_fill(x.lower_elem(0.0), 7.0));
     same(|_, x| x.clone().mask_where(x.clone().greater(x.clone().neg()), x.mul_scalar(3.0)));
     same(|_, x| x.floor().int().float());
