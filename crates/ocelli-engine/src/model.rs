@@ -50,8 +50,10 @@ impl Model {
     /// means something to the application.
     ///
     /// # Errors
-    /// If the graph has an operation the engine does not run.
+    /// If the graph contradicts itself or has an operation the engine does not run.
     pub fn compile(mut graph: Graph, description: impl Into<String>) -> Result<Self, EngineError> {
+        ocelli_graph::passes::check(&graph)
+            .map_err(|e| EngineError::Malformed { node: graph.name.clone(), problem: e.to_string() })?;
         let packed = prepare::prepare(&mut graph)?;
         let model = Self::from_parts(Parts { graph, packed, description: description.into() });
         // Whatever a session would refuse is refused now.

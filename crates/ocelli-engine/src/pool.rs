@@ -15,6 +15,9 @@ const SPIN: Duration = Duration::from_micros(100);
 const BITS: u32 = 20;
 const MASK: u64 = (1 << BITS) - 1;
 
+/// Most tasks that are handed out one by one.
+const MOST_TASKS: usize = 1 << 16;
+
 type Job = *const (dyn Fn(usize) + Sync);
 
 struct Shared {
@@ -154,7 +157,12 @@ impl Pool {
             (0..tasks).for_each(job);
             return;
         }
-        assert!(tasks as u64 <= MASK, "{tasks} tasks are more than a step may have");
+        if tasks > MOST_TASKS {
+            // More than the state word counts: several to a piece.
+            let each = tasks.div_ceil(MOST_TASKS);
+            let pieces = tasks.div_ceil(each);
+            return self.run(pieces, &|piece| (piece * each..((piece + 1) * each).min(tasks)).for_each(job));
+        }
         let shared = &*self.shared;
         // SAFETY: no claim is open, since `&mut self` lets one `run` in at a time and the last one waited for
         // all of its tasks. The lifetime is forgotten only until all tasks of this call have ended, below.

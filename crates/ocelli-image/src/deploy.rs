@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ocelli_data::Preprocess;
 use ocelli_engine::{EngineError, Model};
-use ocelli_graph::{Graph, passes};
+use ocelli_graph::{Dim, Graph, passes};
 use serde::{Deserialize, Serialize};
 
 use crate::classify::Classifier;
@@ -45,9 +45,6 @@ pub enum DeployError {
     /// The network cannot be captured.
     #[error(transparent)]
     Capture(#[from] ocelli_graph::capture::CaptureError),
-    /// The graph cannot be optimised.
-    #[error(transparent)]
-    Graph(#[from] passes::GraphError),
     /// The engine cannot run, read or write it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -82,7 +79,6 @@ pub fn compile(
 /// As [`compile`].
 pub fn compile_graph(mut graph: Graph, description: Option<&Description>) -> Result<Model, DeployError> {
     passes::optimize(&mut graph);
-    passes::check(&graph)?;
     let text = description.map_or_else(String::new, |d| serde_json::json!(d).to_string());
     Ok(Model::compile(graph, text)?)
 }
@@ -109,14 +105,18 @@ pub fn load(path: &Path) -> Result<(Model, Description), DeployError> {
     }
     description.preprocess.validate().map_err(|e| bad(e.to_string()))?;
     let graph = model.graph();
-    let shapes = |ids: &[ocelli_graph::ValueId]| -> Vec<Vec<usize>> {
-        ids.iter().map(|&id| graph.value(id).shape_at(1)).collect()
+    let shapes = |ids: &[ocelli_graph::ValueId]| -> Vec<Vec<Dim>> {
+        ids.iter().map(|&id| graph.value(id).shape.clone()).collect()
+    };
+    // Any number of pictures: a network for one batch size would refuse the others when it is asked.
+    let batch = |rest: &[usize]| -> Vec<Vec<Dim>> {
+        vec![std::iter::once(Dim::Batch(1)).chain(rest.iter().map(|&extent| Dim::Fixed(extent))).collect()]
     };
     let [c, h, w] = description.preprocess.input_size;
     let classes = description.labels.len();
-    if shapes(&graph.inputs) != [vec![1, c, h, w]] || shapes(&graph.outputs) != [vec![1, classes]] {
+    if shapes(&graph.inputs) != batch(&[c, h, w]) || shapes(&graph.outputs) != batch(&[classes]) {
         return Err(bad(format!(
-            "its network does not take {c}x{h}x{w} pictures to the {classes} classes it names"
+            "its network does not take batches of {c}x{h}x{w} pictures to the {classes} classes it names"
         )));
     }
     Ok((model, description))

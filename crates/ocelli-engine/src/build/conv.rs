@@ -1,7 +1,7 @@
 //! Convolutions.
 
 use ocelli_graph::{Node, Op, Unary, ValueId};
-use ocelli_kernels::conv::{Conv, MapIn, Window};
+use ocelli_kernels::conv::{Conv, MAX_TAPS, MapIn, Window};
 use ocelli_kernels::depthwise::Depthwise;
 use ocelli_kernels::elementwise::Function;
 use ocelli_kernels::gemm::{self, Epilogue};
@@ -117,6 +117,10 @@ impl Builder<'_> {
         };
         let [n, _, oh, ow] = *<&[usize; 4]>::try_from(output.shape.as_slice())
             .map_err(|_| Self::unsupported(node, "a convolution over more than two dimensions"))?;
+        let taps = s.kernel[0] * if kernel == Kernel::ConvRows { 1 } else { s.kernel[1] };
+        if taps > MAX_TAPS && kernel != Kernel::Depthwise {
+            return Err(Self::unsupported(node, format!("a window of {taps} taps; at most {MAX_TAPS}")));
+        }
         let macs = (n * oh * ow * s.channels_out * s.depth * s.kernel[0] * s.kernel[1]) as u64;
         let mut window = Window { kernel: s.kernel, stride: s.stride, pad: s.pad, dilation: s.dilation };
         let epilogue = Epilogue {
