@@ -5,7 +5,7 @@ use std::path::Path;
 use ocelli_engine::{Model, RunOptions, assemble_file};
 use proptest::prelude::*;
 
-use crate::graphs::{little_network, random};
+use crate::graphs::{Maker, little_network, random};
 
 const ONE: RunOptions = RunOptions { threads: 1, pin: false };
 
@@ -129,6 +129,28 @@ fn hostile_headers_with_good_checksums() {
     assert!(change("/packed/0/kernel", serde_json::json!("linear")).is_some());
     assert!(change("/packed", serde_json::json!([])).is_some());
     assert!(change("/nodes", serde_json::json!([])).is_some());
+}
+
+/// A padding whose buffer would not be countable, with a step that keeps the recorded output.
+#[test]
+fn padding_beyond_all_memory_is_refused() {
+    let (_, bytes) = compiled();
+    let (mut header, data) = parts(&bytes);
+    assert_eq!(header["packed"][0]["kernel"], "conv_rows");
+    let attrs = &mut header["nodes"][0]["op"]["attrs"];
+    let pad = serde_json::json!([1_000_000_000, 800_000_000]);
+    (attrs["pad_begin"], attrs["pad_end"]) = (pad.clone(), pad);
+    attrs["stride"] = serde_json::json!([200_000_000, 200_000_000]);
+    let error = load(&assemble_file(header.to_string().as_bytes(), &data)).expect_err("huge padding");
+    assert!(error.contains("a shape of more than"), "{error}");
+}
+
+#[test]
+fn windows_the_kernels_do_not_take_are_refused() {
+    let (mut m, x) = Maker::new(&[16, 20, 20]);
+    let (y, _) = m.conv(x, [16, 20, 20], 16, [17, 1, 8, 1, 1]);
+    let error = Model::compile(m.finish(&[y]), "").expect_err("289 taps").to_string();
+    assert!(error.contains("289 taps"), "{error}");
 }
 
 proptest! {
