@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use crate::error::EngineError;
 use crate::pages::Pages;
 
 /// A run of `f32`.
@@ -28,12 +29,14 @@ impl Blob {
     }
 }
 
-impl From<Vec<f32>> for Blob {
-    fn from(numbers: Vec<f32>) -> Self {
-        let mut pages =
-            Pages::zeros(numbers.len()).unwrap_or_else(|| panic!("no memory for {} numbers", numbers.len()));
+impl TryFrom<Vec<f32>> for Blob {
+    type Error = EngineError;
+
+    fn try_from(numbers: Vec<f32>) -> Result<Self, EngineError> {
+        let memory = EngineError::Memory { bytes: numbers.len().saturating_mul(4) };
+        let mut pages = Pages::zeros(numbers.len()).ok_or(memory)?;
         pages.as_mut_slice().copy_from_slice(&numbers);
-        Self(Inner::Owned(Arc::new(pages)))
+        Ok(Self(Inner::Owned(Arc::new(pages))))
     }
 }
 

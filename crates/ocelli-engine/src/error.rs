@@ -32,8 +32,8 @@ pub enum EngineError {
         /// Elements given.
         found: usize,
     },
-    /// There is not enough memory for the working buffers.
-    #[error("no memory for {bytes} bytes of working buffers")]
+    /// There is not enough memory for the weights or the working buffers.
+    #[error("no memory for {bytes} bytes")]
     Memory {
         /// Bytes needed.
         bytes: usize,

@@ -305,7 +305,8 @@ fn parse(map: &Arc<Mmap>) -> Result<Model, String> {
             Blob::mapped(map, data_start.saturating_add(p.start), p.len)
         } else {
             let bytes = piece(p.start, p.len, 4)?;
-            Some(Blob::from(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect::<Vec<f32>>()))
+            let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            Blob::try_from(numbers).ok()
         };
         let weights = weights.ok_or("the header points outside of the data")?;
         packed.insert(p.node, Packed { kernel: p.kernel, weights });

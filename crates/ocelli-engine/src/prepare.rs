@@ -136,12 +136,13 @@ pub(crate) fn prepare(graph: &mut Graph) -> Result<BTreeMap<usize, Packed>, Engi
         match &node.op {
             Op::Conv { .. } => {
                 let shape = conv_shape(graph, node)?;
-                packed.insert(index, pack_conv(&shape, weights(1)?));
+                packed.insert(index, pack_conv(&shape, weights(1)?)?);
             }
             Op::Linear { .. } => {
                 let (w, shape) = (weights(1)?, graph.value(node.inputs[1]).shape_at(1));
                 let (depth, columns) = (shape[0], shape[1]);
-                let weights = gemm::pack(depth, columns, |row, column| w[row * columns + column]).into();
+                let weights =
+                    gemm::pack(depth, columns, |row, column| w[row * columns + column]).try_into()?;
                 packed.insert(index, Packed { kernel: Kernel::Linear, weights });
             }
             _ => {}
@@ -172,7 +173,7 @@ pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
     })
 }
 
-fn pack_conv(s: &ConvShape, weights: &[f32]) -> Packed {
+fn pack_conv(s: &ConvShape, weights: &[f32]) -> Result<Packed, EngineError> {
     let kernel = choose(s);
     let per_group = s.channels_out / s.groups;
     let numbers = match kernel {
@@ -183,5 +184,5 @@ fn pack_conv(s: &ConvShape, weights: &[f32]) -> Packed {
             .flat_map(|own| conv::pack_weights(own, per_group, s.depth, s.kernel))
             .collect(),
     };
-    Packed { kernel, weights: numbers.into() }
+    Ok(Packed { kernel, weights: numbers.try_into()? })
 }

@@ -1,7 +1,7 @@
 //! What computes logits: burn on some device, or the engine on the CPU.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_engine::{Model, RunOptions};
+use ocelli_engine::{EngineError, Model, RunOptions};
 
 use crate::network::Network;
 
@@ -32,14 +32,14 @@ impl Runner {
 
     /// Pictures `[batch, channels, height, width]`, row-major → logits `[batch, classes]`, row-major.
     ///
-    /// # Panics
-    /// If the pictures do not have the size the network was made for: callers prepare them for it.
-    pub fn logits(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
+    /// # Errors
+    /// If the engine has no memory for so many pictures, or they are not of the size it was compiled for.
+    pub fn logits(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>, EngineError> {
         match self {
-            Self::Burn { network, device } => burn_logits(network, device, pixels, shape),
+            Self::Burn { network, device } => Ok(burn_logits(network, device, pixels, shape)),
             Self::Engine { model, options } => {
-                let outputs = model.run(shape[0], *options, &[&pixels]).expect("a prepared batch fits");
-                outputs.into_iter().next().expect("a classifier has one output")
+                // A classifier has one output (`deploy::load` checks the files).
+                Ok(model.run(shape[0], *options, &[&pixels])?.swap_remove(0))
             }
         }
     }

@@ -154,7 +154,7 @@ impl Classifier {
     ) -> Result<Vec<Classification>, ClassifierError> {
         let inputs =
             pictures.iter().map(|picture| self.transform.apply(picture)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.classify_prepared(&inputs, top))
+        self.classify_prepared(&inputs, top)
     }
 
     /// One picture as the network's input, row-major `[channels, height, width]`.
@@ -163,13 +163,23 @@ impl Classifier {
     }
 
     /// The `top` best guesses for each input made by [`prepare`](Self::prepare).
-    pub fn classify_prepared(&self, inputs: &[Vec<f32>], top: usize) -> Vec<Classification> {
+    ///
+    /// # Errors
+    /// If there is no memory for so many pictures at once.
+    pub fn classify_prepared(
+        &self,
+        inputs: &[Vec<f32>],
+        top: usize,
+    ) -> Result<Vec<Classification>, ClassifierError> {
         if inputs.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let [channels, height, width] = self.preprocess.input_size;
-        let logits = self.runner.logits(inputs.concat(), [inputs.len(), channels, height, width]);
-        logits.chunks_exact(self.labels.len()).map(|row| self.best(&softmax(row), top)).collect()
+        let logits = self
+            .runner
+            .logits(inputs.concat(), [inputs.len(), channels, height, width])
+            .map_err(DeployError::from)?;
+        Ok(logits.chunks_exact(self.labels.len()).map(|row| self.best(&softmax(row), top)).collect())
     }
 
     fn best(&self, row: &[f32], top: usize) -> Classification {

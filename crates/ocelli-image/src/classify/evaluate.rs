@@ -1,7 +1,11 @@
 //! Judging a classifier on labelled pictures.
 
-use ocelli_data::{DataError, Loader};
+use ocelli_data::Loader;
+use ocelli_engine::EngineError;
 use serde::{Deserialize, Serialize};
+
+use super::classifier::ClassifierError;
+use crate::deploy::DeployError;
 
 /// How a classifier did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,11 +44,11 @@ pub struct ClassReport {
 /// Evaluates `logits` (see [`Runner::logits`](crate::Runner::logits)) over all batches of `loader`; `seen` is told
 /// the number of pictures done.
 pub fn evaluate(
-    logits: impl Fn(Vec<f32>, [usize; 4]) -> Vec<f32>,
+    logits: impl Fn(Vec<f32>, [usize; 4]) -> Result<Vec<f32>, EngineError>,
     loader: &Loader,
     classes: &[String],
     mut seen: impl FnMut(usize),
-) -> Result<EvaluationReport, DataError> {
+) -> Result<EvaluationReport, ClassifierError> {
     let mut report =
         EvaluationReport { confusion: vec![vec![0; classes.len()]; classes.len()], ..Default::default() };
     let (mut top5, mut loss) = (0u64, 0f64);
@@ -54,7 +58,7 @@ pub fn evaluate(
         if batch.labels.is_empty() {
             continue;
         }
-        let values = logits(batch.pixels, batch.shape);
+        let values = logits(batch.pixels, batch.shape).map_err(DeployError::from)?;
         for (row, &truth) in values.chunks_exact(classes.len()).zip(&batch.labels) {
             let guess = argmax(row);
             // Rank of the truth: how many classes look better.

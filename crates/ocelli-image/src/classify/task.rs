@@ -67,7 +67,7 @@ impl Task for ClassifyTask {
     }
 
     fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
-        let logits = |pixels, shape| burn_logits(model, &self.device, pixels, shape);
+        let logits = |pixels, shape| Ok(burn_logits(model, &self.device, pixels, shape));
         let report =
             evaluate(logits, &self.val, &self.description.labels, |_| {}).map_err(TrainError::task)?;
         let metrics = [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)]

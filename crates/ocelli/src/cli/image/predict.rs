@@ -89,7 +89,7 @@ impl Predict {
             }
             clock.decode += begun.elapsed();
             let begun = Instant::now();
-            let results = model.classify_prepared(&inputs, self.top_k);
+            let results = model.classify_prepared(&inputs, self.top_k)?;
             clock.network += begun.elapsed();
             for (name, result) in kept.iter().zip(results) {
                 self.print(name, &result, names.len() > 1)?;
