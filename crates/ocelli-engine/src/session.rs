@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ocelli_graph::ValueId;
 use ocelli_kernels::Isa;
 
 use crate::build;
@@ -10,7 +11,7 @@ use crate::error::EngineError;
 use crate::model::{Parts, RunOptions};
 use crate::pages::Pages;
 use crate::pool::Pool;
-use crate::steps::{Context, Step};
+use crate::steps::Context;
 
 /// One step's name, kind and time.
 #[derive(Clone, Debug)]
@@ -27,8 +28,9 @@ pub struct StepTime {
 
 /// A network ready to run; one thread at a time uses it.
 pub struct Session {
-    // Steps point into these two, which therefore live as long.
+    // Steps point into these three, which therefore live as long.
     _arena: Pages,
+    _constants: Vec<Arc<[f32]>>,
     parts: Arc<Parts>,
     steps: Vec<build::Planned>,
     batch: usize,
@@ -54,9 +56,19 @@ impl Session {
         let elements = program.arena_len;
         let mut arena =
             Pages::zeros(elements).ok_or(EngineError::Memory { bytes: elements.saturating_mul(4) })?;
-        let steps = program.bind(arena.as_mut_ptr());
+        let (steps, constants) = program.bind(arena.as_mut_ptr());
         let arena_bytes = arena.bytes();
-        Ok(Self { _arena: arena, parts, steps, batch, options, pool, isa: Isa::best(), arena_bytes })
+        Ok(Self {
+            _arena: arena,
+            _constants: constants,
+            parts,
+            steps,
+            batch,
+            options,
+            pool,
+            isa: Isa::best(),
+            arena_bytes,
+        })
     }
 
     /// Batch size.
@@ -113,29 +125,32 @@ impl Session {
 
     fn check(&self, inputs: &[&[f32]], outputs: &[&mut [f32]]) -> Result<(), EngineError> {
         let graph = &self.parts.graph;
-        let sizes = |ids: &[ocelli_graph::ValueId]| -> Vec<usize> {
-            ids.iter()
-                .map(|&id| graph.value(id).shape.iter().map(|dim| dim.at(self.batch)).product())
-                .collect()
-        };
-        let given: Vec<usize> = inputs.iter().map(|slice| slice.len()).collect();
-        let taken: Vec<usize> = outputs.iter().map(|slice| slice.len()).collect();
-        for (what, expected, found) in
-            [("input", sizes(&graph.inputs), given), ("output", sizes(&graph.outputs), taken)]
-        {
-            if expected.len() != found.len() {
-                let what = format!("number of {what}s");
-                return Err(EngineError::Size { what, expected: expected.len(), found: found.len() });
-            }
-            for (i, (&expected, &found)) in expected.iter().zip(&found).enumerate() {
-                if expected != found {
-                    return Err(EngineError::Size { what: format!("{what} {i}"), expected, found });
-                }
+        self.sizes("input", &graph.inputs, inputs.len(), |i| inputs[i].len())?;
+        self.sizes("output", &graph.outputs, outputs.len(), |i| outputs[i].len())
+    }
+
+    /// Compares `count` slices with what the graph has in `ids`; allocates nothing unless something is wrong.
+    fn sizes(
+        &self,
+        what: &str,
+        ids: &[ValueId],
+        count: usize,
+        len: impl Fn(usize) -> usize,
+    ) -> Result<(), EngineError> {
+        if ids.len() != count {
+            return Err(EngineError::Size {
+                what: format!("number of {what}s"),
+                expected: ids.len(),
+                found: count,
+            });
+        }
+        for (i, &id) in ids.iter().enumerate() {
+            let shape = &self.parts.graph.value(id).shape;
+            let (expected, found) = (shape.iter().map(|dim| dim.at(self.batch)).product(), len(i));
+            if expected != found {
+                return Err(EngineError::Size { what: format!("{what} {i}"), expected, found });
             }
         }
         Ok(())
     }
 }
-
-/// So that `Box<dyn Step>` is known to be the only owner of its pointers.
-const _: fn(&dyn Step) = |_| {};

@@ -69,43 +69,25 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Binds the steps to an arena of [`arena_len`](Self::arena_len) elements. The constants stay alive inside of the
-    /// steps' owner, the model.
-    pub fn bind(self, arena: *mut f32) -> Vec<Planned> {
-        let bases = self
-            .roots
-            .iter()
-            .zip(&self.offsets)
-            .map(|(root, offset)| match root {
-                Root::Constant(numbers) => numbers.as_ptr().cast_mut(),
+    /// Binds the steps to an arena of [`arena_len`](Self::arena_len) elements; they read the constants that come with
+    /// them, and the model's weights.
+    pub fn bind(self, arena: *mut f32) -> (Vec<Planned>, Vec<Arc<[f32]>>) {
+        let (mut bases, mut constants) = (Vec::new(), Vec::new());
+        for (root, offset) in self.roots.into_iter().zip(&self.offsets) {
+            bases.push(match root {
                 Root::Buffer(_) => arena.wrapping_add(offset.unwrap_or(0)),
-            })
-            .collect();
+                Root::Constant(numbers) => {
+                    let base = numbers.as_ptr().cast_mut();
+                    constants.push(numbers);
+                    base
+                }
+            });
+        }
         let places = Places { bases };
-        // Constants made while building are kept by one more step-less owner.
-        let keep: Vec<Arc<[f32]>> = self
-            .roots
-            .into_iter()
-            .filter_map(|root| match root {
-                Root::Constant(numbers) => Some(numbers),
-                Root::Buffer(_) => None,
-            })
-            .collect();
-        let mut planned: Vec<Planned> = self
-            .steps
-            .into_iter()
-            .map(|e| Planned { name: e.name, kind: e.kind, macs: e.macs, step: (e.bind)(&places) })
-            .collect();
-        planned.push(Planned { name: String::new(), kind: "constants", macs: 0, step: Box::new(Keep(keep)) });
-        planned
+        let bound =
+            |e: Emitted| Planned { name: e.name, kind: e.kind, macs: e.macs, step: (e.bind)(&places) };
+        (self.steps.into_iter().map(bound).collect(), constants)
     }
-}
-
-/// Owns constants; does nothing.
-struct Keep(#[allow(dead_code)] Vec<Arc<[f32]>>);
-
-impl Step for Keep {
-    fn run(&self, _: &mut crate::steps::Context<'_, '_>) {}
 }
 
 pub(crate) struct Builder<'a> {

@@ -378,7 +378,7 @@ impl Subject {
             return Ok(Self {
                 name: graph.name.clone(),
                 input: [c, h, w],
-                macs: ocelli_graph::cost::costs(graph).iter().map(|cost| cost.macs).sum(),
+                macs: ocelli_graph::cost::total_macs(graph),
                 compiled: path.to_path_buf(),
                 onnx: None,
                 weights: None,
@@ -421,7 +421,7 @@ impl Subject {
         } else {
             None
         };
-        let macs = ocelli_graph::cost::costs(&graph).iter().map(|cost| cost.macs).sum();
+        let macs = ocelli_graph::cost::total_macs(&graph);
         let compiled = folder.join("model.ocelli");
         deploy::compile_graph(graph, description.as_ref())?.save(&compiled)?;
         Ok(Self { name, input, macs, compiled, onnx, weights })
