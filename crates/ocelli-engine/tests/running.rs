@@ -56,6 +56,21 @@ fn a_little_network_raw_and_optimised() {
     compare("optimised", &optimised, 2e-6);
 }
 
+/// Joined halves are written in place, a gate with its shortcut and activation is one pass: no copies are left.
+#[test]
+fn concatenations_and_gates_cost_no_copies() {
+    let mut graph = little_network();
+    passes::optimize(&mut graph);
+    let model = Model::compile(graph, "").expect("compiles");
+    let mut session = model.session(1, ONE).expect("plans");
+    let (x, mut y) = (random(3 * 21 * 17, 1), [0.0f32; 7]);
+    let steps = session.profile(&[&x], &mut [&mut y]).expect("runs");
+    let count = |kind: &str| steps.iter().filter(|step| step.kind == kind).count();
+    let kinds: Vec<&str> = steps.iter().map(|step| step.kind).collect();
+    assert_eq!((count("copy"), count("unary"), count("binary")), (0, 0, 0), "{kinds:?}");
+    assert_eq!((count("multiply add"), count("conv rows"), count("depthwise")), (1, 1, 2), "{kinds:?}");
+}
+
 #[test]
 fn convolutions_of_all_kinds() {
     for (shape, out, geometry) in [

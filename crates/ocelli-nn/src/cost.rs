@@ -3,21 +3,15 @@
 //! The network runs on burn's capture device, which records operations instead of executing them; the counts
 //! are read off the recorded shapes. Weights are replaced by recorded zeros, so nothing is copied or filled.
 
-use std::cell::LazyCell;
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor};
-use burn_capture::{CaptureBackend, TensorId};
+use burn::module::Module;
+use burn::tensor::Tensor;
 use burn_ir::{FloatOperationIr, ModuleOperationIr, OperationIr, TensorIr};
 use serde::Serialize;
 
-use crate::state_dict::{Path, is_buffer};
-
-thread_local! {
-    // One per thread: their number is limited, and a device serves one capture at a time.
-    static CAPTURE: LazyCell<Device> = LazyCell::new(Device::capture);
-}
+use crate::recording;
+use crate::state_dict::{is_buffer, specs};
 
 /// What one layer costs for one input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,20 +34,20 @@ pub fn layers<M: Module, const I: usize, const O: usize>(
     input: [usize; I],
     forward: impl FnOnce(&M, Tensor<I>) -> Tensor<O>,
 ) -> Vec<LayerCost> {
-    let device = CAPTURE.with(|device| (**device).clone());
-    let (mut names, mut params) = (HashMap::new(), HashMap::new());
+    let device = recording::device();
+    let mut names = HashMap::new();
+    // Elements of all parameters of a layer.
+    let mut params: HashMap<String, u64> = HashMap::new();
+    for spec in specs(module).into_iter().filter(|spec| !is_buffer(&spec.name)) {
+        *params.entry(layer_of(&spec.name).to_string()).or_default() +=
+            spec.shape.iter().product::<usize>() as u64;
+    }
     let captured = device
         .capture_scope(|scope| {
-            let mut shadow = Shadow {
-                device: device.clone(),
-                path: Path::default(),
-                names: HashMap::new(),
-                params: HashMap::new(),
-            };
-            let module = module.clone().map(&mut shadow);
-            (names, params) = (shadow.names, shadow.params);
+            let (module, shadows) = recording::shadowed(module, &device);
+            names = shadows;
             let output = forward(&module, Tensor::zeros(input, &device));
-            let output = id(&output);
+            let output = recording::id(&output);
             scope.complete([], [output])
         })
         .expect("the scope is complete: everything on the device was made inside it");
@@ -126,44 +120,7 @@ fn product(operation: &OperationIr) -> Option<Product<'_>> {
     Some(Product { kind, inputs: operation.inputs().collect(), per_output, output })
 }
 
-/// Puts recorded zeros in the place of every parameter and remembers which is which.
-struct Shadow {
-    device: Device,
-    path: Path,
-    names: HashMap<TensorId, String>,
-    /// Elements of all parameters of a layer.
-    params: HashMap<String, u64>,
-}
-
 /// The layer that owns the tensor called `name`.
 fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(layer, _)| layer)
-}
-
-impl ModuleMapper for Shadow {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        // Clones share their running statistics: what is put here would reach the original.
-        if is_buffer(&name) {
-            return param;
-        }
-        let shape = param.lazy_shape();
-        *self.params.entry(layer_of(&name).to_string()).or_default() += shape.num_elements() as u64;
-        let zeros = Tensor::zeros(shape, &self.device);
-        self.names.insert(id(&zeros), name);
-        Param::initialized(param.id, zeros)
-    }
-}
-
-fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
-    let primitive = tensor.clone().try_into_primitive::<CaptureBackend>();
-    primitive.expect("the tensor lives on the capture device").id()
 }

@@ -18,6 +18,7 @@ pub mod linear;
 pub mod norm;
 pub mod pool;
 pub mod random;
+pub mod recording;
 pub mod shortcut;
 pub mod slot;
 pub mod squeeze_excite;

@@ -5,8 +5,9 @@
 //! arrive in the recording as values of their own, so that nothing in the module is replaced.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use burn_capture::{CaptureBackend, TensorId};
+use burn::tensor::Tensor;
+use burn_capture::TensorId;
+use ocelli_nn::recording::{self, id};
 
 use crate::ir::Graph;
 
@@ -75,12 +76,6 @@ impl<A: Outputs, B: Outputs> Outputs for (A, B) {
     }
 }
 
-/// The identity of a tensor on the capture device.
-fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
-    let primitive = tensor.clone().try_into_primitive::<CaptureBackend>();
-    primitive.expect("the tensor lives on the capture device").id()
-}
-
 /// Captures what `forward` computes for pictures `[batch, channels, height, width]`, the last three being `input`.
 ///
 /// `rename` gives the published name of the parameter with the given name in the module. `module` is not altered; it
@@ -134,7 +129,7 @@ fn record_twice<M: Module, O: Outputs>(
     rename: &impl Fn(&str) -> String,
     forward: &impl Fn(&M, Tensor<4>) -> O,
 ) -> Result<(Graph, Vec<constants::Pending>), CaptureError> {
-    let device: Device = record::device();
+    let device = recording::device();
     let [two, three] = [2, 3].map(|batch| {
         let input = [batch, channels, height, width];
         record::record(module, &device, |module| {
