@@ -55,3 +55,19 @@ fn misuse_exits_with_2_and_help_with_0() {
     let (out, _) = run(&["repro", "list"], 0);
     assert!(out.contains("senet") && out.contains("ghostnet"), "{out}");
 }
+
+#[test]
+fn pictures_too_small_for_the_network_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let drawing = dir.path().join("small.svg");
+    let drawing = drawing.to_str().unwrap();
+    for command in [
+        &["models", "show", "vgg16_bn", "--input-size", "5"][..],
+        &["export", "vgg16_bn", "--input-size", "5", "-o", drawing],
+        &["bench", "vgg16_bn", "--size", "5"],
+    ] {
+        let error = fails(command);
+        assert!(error.contains("3x5x5") && error.contains("smaller than"), "{error}");
+    }
+    assert!(!std::path::Path::new(drawing).exists());
+}

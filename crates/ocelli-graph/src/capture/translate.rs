@@ -14,6 +14,9 @@ use super::record::Recording;
 use crate::ir::{Dim, ElementType, Graph, Node, ValueId};
 use crate::op::Op;
 
+/// Largest extent that is believed.
+const MOST_EXTENT: usize = 1 << 31;
+
 /// Builds the graph of what `two` recorded for a batch of 2; `three` tells which extents follow the batch.
 pub(super) fn translate(
     two: Recording,
@@ -238,6 +241,11 @@ impl Translator<'_> {
         let three = self.at_three.get(&tensor.id);
         let three = three.filter(|three| three.len() == tensor.shape.iter().count());
         let Some(three) = three else { return Err(self.batch("the number of dimensions changes")) };
+        // burn's extents wrap around where a window is larger than its map.
+        if tensor.shape.iter().any(|&extent| extent == 0 || extent > MOST_EXTENT) {
+            let problem = "a map vanishes: the picture is smaller than the network's windows allow";
+            return Err(CaptureError::Forward(problem.into()));
+        }
         tensor.shape.iter().zip(three).map(|(&two, &three)| self.dim(two, three)).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Subcommand;
 use ocelli_graph::cost::{self, NodeCost};
@@ -103,9 +103,12 @@ fn show(entry: &Entry, input_size: Option<usize>, layers: bool, format: Format) 
     if let Some(side) = input_size {
         input = [input[0], side, side];
     }
-    let (params, macs) = (network.parameter_count(), network.macs(input));
+    let [channels, height, width] = input;
+    let graph = network
+        .structure(input)
+        .with_context(|| format!("'{}' with input {channels}x{height}x{width}", entry.name))?;
+    let (params, macs) = (network.parameter_count(), cost::total_macs(&graph));
     let features = network.feature_info();
-    let graph = network.structure(input)?;
     let (costs, peak) = (cost::costs(&graph), cost::peak_activation_bytes(&graph));
     if format == Format::Json {
         let mut shown = json!({

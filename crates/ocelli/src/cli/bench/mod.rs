@@ -405,7 +405,10 @@ impl Subject {
         if let Some(side) = size {
             input = [input[0], side, side];
         }
-        let mut graph = network.graph(input)?;
+        let [channels, height, width] = input;
+        let mut graph = network
+            .graph(input)
+            .with_context(|| format!("'{reference}' with input {channels}x{height}x{width}"))?;
         graph.name = name.clone();
         let onnx = if against.iter().any(|&a| a != Against::Pytorch) {
             let file = folder.join("model.onnx");
