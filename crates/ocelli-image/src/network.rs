@@ -61,6 +61,11 @@ macro_rules! backbones {
                 match self { $(Self::$name(config) => config.in_channels = channels),+ }
             }
 
+            /// Prepares the network for square pictures of `side` pixels (position embeddings).
+            pub fn set_image_size(&mut self, side: usize) {
+                match self { $(Self::$name(config) => config.set_image_size(side)),+ }
+            }
+
             /// Changes the dropout before the classifier.
             pub fn set_drop_rate(&mut self, rate: f64) {
                 match self { $(Self::$name(config) => config.drop_rate = rate),+ }
@@ -92,6 +97,8 @@ backbones! {
     VggCifar(backbone::ghostnet::vgg_cifar),
     MobileNetV2(backbone::mobilenetv2),
     Vgg(backbone::vgg),
+    Tnt(backbone::tnt),
+    Vig(backbone::vig),
 }
 
 impl Network {
@@ -129,6 +136,14 @@ impl Network {
     /// What [`forward_multi_scale`](Self::forward_multi_scale) offers.
     pub fn feature_info(&self) -> Vec<FeatureInfo> {
         self.backbone().feature_info()
+    }
+
+    /// Refuses pictures of `[height, width]` pixels that the network cannot look at.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_size(&self, size: [usize; 2]) -> Result<(), String> {
+        self.backbone().check_size(size)
     }
 
     /// Number of trained parameters.
@@ -225,25 +240,29 @@ impl Network {
             .into_iter()
             .map(|(name, data)| (ours.get(&name).cloned().unwrap_or(name), data))
             .collect();
-        load_state_dict(self, tensors)
+        let (network, mut mismatch) = load_state_dict(self, tensors);
+        let backbone = network.backbone();
+        mismatch.missing.retain(|name| !backbone.optional(&backbone.published_name(name)));
+        (network, mismatch)
     }
 
     /// `tensors` under published names: what nothing reads is left out, names of other layouts are adopted.
     fn as_published(&self, tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
         let known: BTreeMap<String, Vec<usize>> = self.tensor_specs().into_iter().collect();
         let adopt = |name: String, data: TensorData| {
-            if known.contains_key(&name) {
+            let published =
+                if known.contains_key(&name) { Some(name.clone()) } else { self.backbone().adopt(&name) };
+            let Some((published, shape)) = published.and_then(|published| known.get_key_value(&published))
+            else {
                 return (name, data);
+            };
+            let data = self.backbone().fit(published, data, shape);
+            // Another layout may write a linear layer as a convolution.
+            if *published != name && shape.iter().product::<usize>() == data.num_elements() {
+                let (bytes, _, dtype) = data.into_parts();
+                return (published.clone(), TensorData::from_bytes(bytes, shape.clone(), dtype));
             }
-            match self.backbone().adopt(&name).and_then(|published| known.get_key_value(&published)) {
-                // Another layout may write a linear layer as a convolution.
-                Some((published, shape)) if shape.iter().product::<usize>() == data.num_elements() => {
-                    let (bytes, _, dtype) = data.into_parts();
-                    (published.clone(), TensorData::from_bytes(bytes, shape.clone(), dtype))
-                }
-                Some((published, _)) => (published.clone(), data),
-                None => (name, data),
-            }
+            (published.clone(), data)
         };
         tensors
             .into_iter()

@@ -97,6 +97,19 @@ impl Entry {
         self
     }
 
+    /// With another evaluation crop.
+    pub fn crop_pct(mut self, share: f64) -> Self {
+        self.crop_pct = share;
+        self
+    }
+
+    /// With another mean and standard deviation per channel, for values in `[0, 1]`.
+    pub fn normalisation(mut self, mean: [f32; 3], std: [f32; 3]) -> Self {
+        self.mean = mean;
+        self.std = std;
+        self
+    }
+
     /// With another resampling.
     pub fn interpolation(mut self, filter: Interpolation) -> Self {
         self.interpolation = filter;
@@ -195,6 +208,8 @@ pub fn entries() -> Vec<Entry> {
         backbone::ghostnet::entries(),
         backbone::mobilenetv2::entries(),
         backbone::vgg::entries(),
+        backbone::tnt::entries(),
+        backbone::vig::entries(),
     ]
     .into_iter()
     .flatten()

@@ -9,6 +9,7 @@ pub mod depthwise;
 pub mod elementwise;
 pub mod gemm;
 pub mod isa;
+pub mod knn;
 pub mod layout;
 pub mod math;
 pub mod peak;

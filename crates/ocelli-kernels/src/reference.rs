@@ -132,3 +132,27 @@ pub fn pool(x: &[f32], shape: &ConvShape, kind: crate::pool::Kind) -> Vec<f32> {
     }
     y
 }
+
+/// Squared distances of the unit vectors of `nodes` and `targets` (rows of `channels`), plus `positions`, in float64.
+pub fn distances(nodes: &[f32], targets: &[f32], channels: usize, positions: Option<&[f32]>) -> Vec<f64> {
+    let unit = |row: &[f32]| -> Vec<f64> {
+        let length = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt().max(1e-12);
+        row.iter().map(|&v| f64::from(v) / length).collect()
+    };
+    let targets: Vec<Vec<f64>> = targets.chunks_exact(channels).map(unit).collect();
+    let mut all = Vec::new();
+    for (n, node) in nodes.chunks_exact(channels).map(unit).enumerate() {
+        for (m, target) in targets.iter().enumerate() {
+            let square = node.iter().zip(target).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+            all.push(square + positions.map_or(0.0, |table| f64::from(table[n * targets.len() + m])));
+        }
+    }
+    all
+}
+
+/// Every `dilation`-th of the `k · dilation` nearest targets of one node: a full sort, equals by index.
+pub fn nearest(distances: &[f64], k: usize, dilation: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..distances.len()).collect();
+    order.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+    order.into_iter().take(k * dilation).step_by(dilation).collect()
+}

@@ -2,6 +2,7 @@
 
 mod convolution;
 mod elements;
+mod graphs;
 mod maps;
 mod product;
 mod training;

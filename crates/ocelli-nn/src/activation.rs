@@ -21,6 +21,14 @@ pub enum Activation {
     HardSigmoid,
     /// `tanh(x)`
     Tanh,
+    /// `x / 2 · (1 + erf(x / √2))`, the exact form
+    Gelu,
+    /// `x · relu6(x + 3) / 6` (MobileNetV3, ParameterNet)
+    #[serde(alias = "hardswish", alias = "hswish")]
+    HardSwish,
+    /// `x` where positive, else `x / 5`
+    #[serde(alias = "leakyrelu")]
+    LeakyRelu,
 }
 
 impl Activation {
@@ -33,6 +41,9 @@ impl Activation {
             Activation::Sigmoid => activation::sigmoid(x),
             Activation::HardSigmoid => x.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
             Activation::Tanh => activation::tanh(x),
+            Activation::Gelu => activation::gelu(x),
+            Activation::HardSwish => x.clone().mul(Activation::HardSigmoid.forward(x)),
+            Activation::LeakyRelu => activation::leaky_relu(x, 0.2),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::state_dict::{is_buffer, specs};
 pub struct LayerCost {
     /// Name of the layer, or nothing for a product of two maps (attention).
     pub name: String,
-    /// `conv`, `linear` or `matmul`.
+    /// `conv`, `linear`, `matmul`, `attention` or `neighbours` (distances of nodes).
     pub kind: &'static str,
     /// Shape of the result.
     pub output: Vec<usize>,
@@ -54,12 +54,12 @@ pub fn layers<M: Module, const I: usize, const O: usize>(
     let mut layers = Vec::new();
     for operation in &captured.graph.operations {
         match product(operation) {
-            Some(Product { kind, inputs, per_output, output }) => {
+            Some(Product { kind, inputs, macs, output }) => {
                 let layer = inputs.iter().find_map(|tensor| names.get(&tensor.id)).map(|name| layer_of(name));
                 layers.push(LayerCost {
                     // A linear layer is recorded as the product with its weight.
                     kind: if kind == "matmul" && layer.is_some() { "linear" } else { kind },
-                    macs: output.shape.iter().product::<usize>() as u64 * per_output as u64,
+                    macs,
                     params: layer.and_then(|layer| params.get(layer)).copied().unwrap_or(0),
                     name: layer.unwrap_or_default().to_string(),
                     output: output.shape.iter().copied().collect(),
@@ -93,31 +93,48 @@ pub fn macs<M: Module, const I: usize, const O: usize>(
 struct Product<'a> {
     kind: &'static str,
     inputs: Vec<&'a TensorIr>,
-    /// Products summed into one element of the result.
-    per_output: usize,
+    macs: u64,
     output: &'a TensorIr,
 }
 
 fn product(operation: &OperationIr) -> Option<Product<'_>> {
-    let (kind, per_output, output) = match operation {
+    let elements = |tensor: &TensorIr| tensor.shape.iter().product::<usize>() as u64;
+    let of_kernel = |weight: &TensorIr| weight.shape.iter().skip(1).product::<usize>() as u64;
+    let (kind, macs, output) = match operation {
         OperationIr::Module(ModuleOperationIr::Conv2d(conv)) => {
-            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+            ("conv", elements(&conv.out) * of_kernel(&conv.weight), &conv.out)
         }
         OperationIr::Module(ModuleOperationIr::Conv1d(conv)) => {
-            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+            ("conv", elements(&conv.out) * of_kernel(&conv.weight), &conv.out)
         }
         OperationIr::Module(ModuleOperationIr::Conv3d(conv)) => {
-            ("conv", conv.weight.shape.iter().skip(1).product(), &conv.out)
+            ("conv", elements(&conv.out) * of_kernel(&conv.weight), &conv.out)
         }
         OperationIr::Module(ModuleOperationIr::Linear(linear)) => {
-            ("linear", *linear.x.shape.iter().next_back()?, &linear.out)
+            let depth = *linear.x.shape.iter().next_back()? as u64;
+            ("linear", elements(&linear.out) * depth, &linear.out)
+        }
+        // Scores and their product with the values.
+        OperationIr::Module(ModuleOperationIr::Attention(own)) => {
+            let keys = own.key.shape[2] as u64;
+            ("attention", (elements(&own.query) + elements(&own.out)) * keys, &own.out)
         }
         OperationIr::Float(_, FloatOperationIr::Matmul(matmul)) => {
-            ("matmul", *matmul.lhs.shape.iter().next_back()?, &matmul.out)
+            let depth = *matmul.lhs.shape.iter().next_back()? as u64;
+            ("matmul", elements(&matmul.out) * depth, &matmul.out)
+        }
+        // A product per channel, node and target.
+        OperationIr::Custom(own) if own.id == "neighbours" => {
+            let targets = &own.inputs.get(1)?.shape;
+            (
+                "neighbours",
+                elements(own.inputs.first()?) * (targets[2] * targets[3]) as u64,
+                own.outputs.first()?,
+            )
         }
         _ => return None,
     };
-    Some(Product { kind, inputs: operation.inputs().collect(), per_output, output })
+    Some(Product { kind, inputs: operation.inputs().collect(), macs, output })
 }
 
 /// The layer that owns the tensor called `name`.

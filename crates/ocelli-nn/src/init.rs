@@ -20,6 +20,21 @@ pub fn ones<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<
     lazy(shape, device, |shape, device| Tensor::ones(shape, device))
 }
 
+/// A lazy parameter of what `values` computes, row-major, when it is needed first.
+pub fn computed<const D: usize>(
+    shape: [usize; D],
+    device: &Device,
+    values: impl Fn() -> Vec<f32> + Send + Sync + 'static,
+) -> Param<Tensor<D>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device, _| Tensor::from_data(TensorData::new(values(), shape), device),
+        device.clone(),
+        true,
+        Shape::from(shape),
+    )
+}
+
 fn lazy<const D: usize>(
     shape: [usize; D],
     device: &Device,
@@ -46,8 +61,12 @@ pub enum Draw {
     KaimingNormalFanOutPerGroup,
     /// Uniform in `±1 / sqrt(fan_in)`, what PyTorch does by default for weights and biases.
     PyTorchDefault,
+    /// Normal with variance `2 / fan_in` (`kaiming_normal_`).
+    KaimingNormalFanIn,
     /// Normal with this standard deviation.
     Normal(f64),
+    /// Normal with this standard deviation, drawn again where it leaves `±2` (timm's `trunc_normal_`).
+    TruncatedNormal(f64),
     /// Zeros.
     Zeros,
 }
@@ -63,6 +82,8 @@ pub struct InitScheme {
     pub linear: Draw,
     /// Biases of fully connected layers.
     pub linear_bias: Draw,
+    /// Position embeddings and class tokens.
+    pub positions: Draw,
 }
 
 impl InitScheme {
@@ -72,6 +93,7 @@ impl InitScheme {
         conv_bias: Draw::PyTorchDefault,
         linear: Draw::PyTorchDefault,
         linear_bias: Draw::PyTorchDefault,
+        positions: Draw::Zeros,
     };
 }
 
@@ -111,6 +133,7 @@ impl ModuleMapper for Initializer {
             ("Conv2d", "bias") => self.scheme.conv_bias,
             ("Linear", "weight") => self.scheme.linear,
             ("Linear", "bias") => self.scheme.linear_bias,
+            (_, "cls_token" | "pos_embed" | "inner_pos" | "outer_pos") => self.scheme.positions,
             _ => return param,
         };
         let receptive: usize = dims.iter().skip(2).product();
@@ -125,6 +148,14 @@ impl ModuleMapper for Initializer {
             Draw::Zeros => vec![0.0; count],
             Draw::PyTorchDefault => uniform(1.0 / (self.fan_in.max(1) as f64).sqrt()),
             Draw::Normal(std) => normal(&mut rng, count, std),
+            Draw::TruncatedNormal(std) => {
+                let mut more = normal(&mut rng, count, std);
+                while let Some(at) = more.iter().position(|value| value.abs() > 2.0) {
+                    more[at] = normal(&mut rng, 1, std)[0];
+                }
+                more
+            }
+            Draw::KaimingNormalFanIn => normal(&mut rng, count, (2.0 / self.fan_in as f64).sqrt()),
             Draw::KaimingNormalFanOut => normal(&mut rng, count, (2.0 / (dims[0] * receptive) as f64).sqrt()),
             Draw::KaimingNormalFanOutPerGroup => {
                 // A depthwise kernel has one input channel per group: groups = channels_out for multiplier 1.

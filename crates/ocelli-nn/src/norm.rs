@@ -9,7 +9,7 @@ use burn::tensor::{
 use ocelli_kernels::train::norm::Clamp;
 
 use crate::init::{ones, zeros};
-use crate::{Activation, kernels};
+use crate::{Activation, kernels, penal};
 
 /// How to build a [`BatchNorm`].
 #[derive(Clone, Debug)]
@@ -95,8 +95,9 @@ impl BatchNorm {
         activation: Activation,
     ) -> Tensor<D> {
         match activation.bounds() {
-            Some(clamp) if self.is_fused(&x) => self.fused(x, Some(residual), clamp),
-            _ => activation.forward(self.plain(x).add(residual)),
+            // A penal connection sits between the norm and the sum.
+            Some(clamp) if self.is_fused(&x) && penal::tau() == 0.0 => self.fused(x, Some(residual), clamp),
+            _ => activation.forward(penal::residual(self.plain(x), residual)),
         }
     }
 

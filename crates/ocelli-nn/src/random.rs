@@ -34,6 +34,20 @@ pub(crate) fn bernoulli(count: usize, keep: f64) -> Vec<f32> {
     })
 }
 
+/// A number of the current thread's generator, uniform in `[0, 1)`.
+pub fn uniform() -> f64 {
+    RNG.with(|rng| unit(&mut *rng.borrow_mut()))
+}
+
+/// The numbers below `count` in an order drawn from the current thread's generator.
+pub fn permutation(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    for i in (1..count).rev() {
+        order.swap(i, (uniform() * (i + 1) as f64) as usize);
+    }
+    order
+}
+
 /// Uniform in `[0, 1)` with 53 bits.
 pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)

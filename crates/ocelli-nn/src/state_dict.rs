@@ -50,6 +50,11 @@ pub fn is_buffer(name: &str) -> bool {
     name.ends_with("running_mean") || name.ends_with("running_var")
 }
 
+/// Whether the tensor called `name` is never trained: a buffer, or a table computed from a formula.
+pub fn is_frozen(name: &str) -> bool {
+    is_buffer(name) || name.ends_with("relative_pos")
+}
+
 /// FNV-1a, 64 bits: a stable number for a name.
 pub fn fnv1a(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -87,11 +92,11 @@ pub fn specs<M: Module>(module: &M) -> Vec<TensorSpec> {
     visitor.1
 }
 
-/// Number of trained parameters: all elements that are not buffers.
+/// Number of trained parameters: all elements that are not frozen.
 pub fn parameter_count<M: Module>(module: &M) -> usize {
     specs(module)
         .iter()
-        .filter(|spec| !is_buffer(&spec.name))
+        .filter(|spec| !is_frozen(&spec.name))
         .map(|spec| spec.shape.iter().product::<usize>())
         .sum()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::weights::WeightFile;
+use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -43,12 +44,27 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// Step per axis of the stored elements.
     pub stride: Vec<usize>,
-    /// Largest admitted `max|a-b| / max|b|`.
+    /// How the difference is measured.
+    pub measure: Measure,
+    /// What is admitted.
     pub tolerance: f64,
-    /// Largest admitted absolute value, where the exact value is zero.
-    pub zero_tolerance: Option<f64>,
     /// Why the tensor cannot be compared, if so.
     pub not_comparable: Option<String>,
+}
+
+/// How an output is compared with the expected one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// `max|a-b| / max|b|`
+    Relative,
+    /// `max|a-b|`
+    Absolute,
+    /// `|a-b|` of all but the worst 0.5 % of the elements.
+    MostAbsolute,
+    /// `max|a|`, where the exact value is zero.
+    Zero,
+    /// The builder measured itself: neighbour lists are compared as the specification of Vision GNN says.
+    Given,
 }
 
 impl Case {
@@ -68,7 +84,8 @@ impl Case {
         let json: Value = serde_json::from_str(&text).map_err(|error| at(error.to_string()))?;
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_string();
         let tensors = path.with_extension("safetensors");
-        let stored = WeightFile::read(&tensors).map_err(|error| error.to_string())?.tensors;
+        let mut stored = WeightFile::read(&tensors).map_err(|error| error.to_string())?.tensors;
+        stored.extend(integers(&tensors)?);
         Ok(Self {
             path: path.to_path_buf(),
             name: text("case"),
@@ -79,6 +96,11 @@ impl Case {
             stored,
             json,
         })
+    }
+
+    /// The system it belongs to.
+    pub fn system(&self) -> &str {
+        self.builder.split('.').next().unwrap_or_default()
     }
 
     /// `config[key]`, or an error that says what is wrong.
@@ -135,7 +157,6 @@ impl Case {
 
     /// What the case expects.
     pub fn expected(&self) -> Vec<Expected> {
-        let default = self.json["tolerance"]["rel"].as_f64().unwrap_or(1e-4);
         self.json["outputs"]
             .as_array()
             .into_iter()
@@ -147,19 +168,44 @@ impl Case {
                 } else {
                     vec![1; shape.len()]
                 };
-                Expected {
-                    name: output["name"].as_str().unwrap_or_default().to_string(),
-                    stride,
-                    tolerance: output["rel_tolerance"].as_f64().unwrap_or(default),
-                    zero_tolerance: output["exactly_zero_in_theory"]
-                        .as_bool()
-                        .unwrap_or(false)
-                        .then(|| output["zero_abs_tolerance"].as_f64().unwrap_or(1e-5)),
-                    not_comparable: output["not_comparable"].as_str().map(str::to_string),
-                    shape,
-                }
+                let name = output["name"].as_str().unwrap_or_default().to_string();
+                let (measure, tolerance) = self.measure(output, &name);
+                let not_comparable = output["not_comparable"].as_str().map(str::to_string);
+                Expected { name, stride, measure, tolerance, not_comparable, shape }
             })
             .collect()
+    }
+
+    /// How an output is compared, and what is admitted.
+    fn measure(&self, output: &Value, name: &str) -> (Measure, f64) {
+        let general = |key: &str| self.json["tolerance"][key].as_f64();
+        if name == "edges" || name.starts_with("edges.") {
+            return (Measure::Given, 1e-4);
+        }
+        if output["exactly_zero_in_theory"].as_bool().unwrap_or(false) {
+            return (Measure::Zero, output["zero_abs_tolerance"].as_f64().unwrap_or(1e-5));
+        }
+        if let Some(own) = output["rel_tolerance"].as_f64() {
+            return (Measure::Relative, own);
+        }
+        // `losses_rel`, `grad_norms_rel` and `after3_abs` speak of those outputs only.
+        if let Some(own) = general(&format!("{name}_rel")) {
+            return (Measure::Relative, own);
+        }
+        if name.starts_with("after")
+            && let Some(own) = general(&format!("{}_abs", name.split('.').next().unwrap_or_default()))
+        {
+            return (Measure::MostAbsolute, own);
+        }
+        if name.ends_with("distance")
+            && let Some(own) = general("distance_abs")
+        {
+            return (Measure::Absolute, own);
+        }
+        match (general("rel"), general("abs")) {
+            (None, Some(own)) => (Measure::Absolute, own),
+            (own, _) => (Measure::Relative, own.unwrap_or(1e-4)),
+        }
     }
 
     /// Values that replace the filled ones (`state.NAME` in the file).
@@ -171,6 +217,30 @@ impl Case {
     pub fn output_names(&self) -> Vec<String> {
         self.expected().into_iter().map(|expected| expected.name).collect()
     }
+}
+
+/// The tensors of whole numbers in a safetensors file, which weight files have no use for.
+fn integers(path: &Path) -> Result<BTreeMap<String, TensorData>> {
+    let at = |problem: String| format!("{}: {problem}", path.display());
+    let bytes = std::fs::read(path).map_err(|error| at(error.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| at(error.to_string()))?;
+    let mut found = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let data = view.data();
+        fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> i64) -> Vec<i64> {
+            data.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
+        }
+        let values = match view.dtype() {
+            Dtype::U8 | Dtype::BOOL => each::<1>(data, |b| b[0].into()),
+            Dtype::I8 => each::<1>(data, |b| i8::from_le_bytes(b).into()),
+            Dtype::I16 => each(data, |b| i16::from_le_bytes(b).into()),
+            Dtype::I32 => each(data, |b| i32::from_le_bytes(b).into()),
+            Dtype::I64 => each(data, i64::from_le_bytes),
+            _ => continue,
+        };
+        found.insert(name.to_string(), TensorData::new(values, view.shape().to_vec()));
+    }
+    Ok(found)
 }
 
 fn shape(value: &Value) -> Vec<usize> {

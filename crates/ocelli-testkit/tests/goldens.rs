@@ -4,7 +4,7 @@ use ocelli_testkit::builders::check;
 use ocelli_testkit::case::Case;
 use ocelli_testkit::compare::Verdict;
 use ocelli_testkit::fill;
-use ocelli_testkit::train::Sgd;
+use ocelli_testkit::train::{AdamW, Sgd};
 
 use crate::testdata;
 
@@ -49,6 +49,16 @@ fn ghostnet() {
 }
 
 #[test]
+fn tnt() {
+    run("tnt");
+}
+
+#[test]
+fn vig() {
+    run("vig");
+}
+
+#[test]
 fn baselines() {
     run("baselines");
 }
@@ -87,4 +97,17 @@ fn optimisers_are_read_from_their_description() {
     );
     assert_eq!(parse("plain SGD with lr 0.5"), Sgd { rate: 0.5, ..Default::default() });
     assert!(Sgd::parse("Adam lr 1e-3").unwrap_err().contains("Adam"));
+    assert!(!parse("SGD lr 0.002 momentum 0.9 (no dampening, no nesterov)").nesterov);
+    let adam =
+        AdamW::parse("AdamW lr 0.001 betas 0.9,0.99 eps 1e-8; decay 0.05 on all except cls_token, outer_pos");
+    assert_eq!(
+        adam.unwrap(),
+        AdamW {
+            rate: 1e-3,
+            betas: [0.9, 0.99],
+            epsilon: 1e-8,
+            decay: 0.05,
+            exempt: vec!["cls_token".into(), "outer_pos".into()],
+        }
+    );
 }

@@ -67,3 +67,10 @@ fn keys(case: &str) -> Vec<(String, Vec<usize>)> {
         })
         .collect()
 }
+
+/// The smallest side of at least `least` pixels that the network can look at.
+fn small_side(network: &Network, least: usize) -> usize {
+    (least..=224)
+        .find(|&side| network.check_size([side; 2]).is_ok())
+        .expect("a network takes 224 pixels at most")
+}

@@ -4,11 +4,13 @@ pub mod ghostnet;
 pub mod mobilenetv2;
 pub mod resnet;
 pub mod senet;
+pub mod tnt;
 pub mod vgg;
+pub mod vig;
 
 use std::borrow::Cow;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::{InitScheme, Taps};
 
 /// What every image network offers.
@@ -43,6 +45,22 @@ pub trait Backbone {
         None
     }
 
+    /// `data`, loaded for the tensor called `published`, in the network's own `shape`: other layouts may write the same
+    /// numbers in another shape, and position embeddings may be meant for pictures of another size.
+    fn fit(&self, _published: &str, data: TensorData, _shape: &[usize]) -> TensorData {
+        data
+    }
+
+    /// Refuses pictures of `[height, width]` pixels that the network cannot look at; the error says why.
+    fn check_size(&self, _size: [usize; 2]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether the tensor called `published` may be absent from a file: the network computes it then.
+    fn optional(&self, _published: &str) -> bool {
+        false
+    }
+
     /// Whether published checkpoints hold a tensor called `published` that no forward reads.
     fn ignored(&self, _published: &str) -> bool {
         false
@@ -56,6 +74,9 @@ pub trait BackboneConfig {
 
     /// Builds the network with lazy parameters on `device`.
     fn init(&self, device: &Device) -> Self::Net;
+
+    /// Prepares the network for pictures of `side` pixels, where it stores something that depends on their size.
+    fn set_image_size(&mut self, _side: usize) {}
 }
 
 /// One map of [`Backbone::feature_info`].

@@ -7,6 +7,7 @@
 
 pub mod conv;
 pub mod depthwise;
+pub mod graph;
 pub mod join;
 mod lattice;
 pub mod norm;

@@ -254,6 +254,23 @@ fn constant<C: CheckpointStrategy>(tensor: FlexTensor) -> Tracked<C> {
     Autodiff::<Flex, C>::from_inner(tensor)
 }
 
+#[derive(Debug)]
+struct Penal;
+
+impl Backward<Flex, 1> for Penal {
+    /// The branch's output and the strength.
+    type State = (FlexTensor, f32);
+
+    fn backward(self, ops: Ops<(FlexTensor, f32), 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (z, tau) = ops.state;
+        unary::<Flex, _>(ops.parents, ops.node, grads, |grad| {
+            let (z, grad) = (in_order(z), in_order(grad));
+            let sum = slice(&grad).iter().zip(slice(&z)).map(|(g, z)| g + tau * z).collect();
+            tensor(sum, z.shape())
+        });
+    }
+}
+
 impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
     fn conv(x: Tracked<C>, weight: Tracked<C>, shape: ConvShape) -> Tracked<C> {
         let output = convolve(x.primitive(), weight.primitive(), None, &shape);
@@ -381,6 +398,14 @@ impl<C: CheckpointStrategy> KernelOps for Autodiff<Flex, C> {
                 let shapes = [first.primitive().shape(), second.primitive().shape()];
                 prep.finish((parts, shapes), output)
             }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn penal(x: Tracked<C>, tau: f32) -> Tracked<C> {
+        let output = x.primitive().clone();
+        match Penal.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((output.clone(), tau), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }

@@ -6,17 +6,21 @@
 
 mod autodiff;
 mod flex;
+mod graph;
 mod ops;
+mod record;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use ocelli_kernels::train::ConvShape;
 use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
 
 use burn::backend::Dispatch;
+use graph::GraphOps;
 use ops::KernelOps;
+use record::RecordOps;
 
 /// Whether the kernels handle `x`.
 pub(crate) fn serve<const D: usize>(x: &Tensor<D>) -> bool {
@@ -84,4 +88,44 @@ pub(crate) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
 /// The channels of two maps behind each other, of the second only the first `kept`.
 pub(crate) fn join(first: Tensor<4>, second: Tensor<4>, kept: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::join(first.into_dispatch(), second.into_dispatch(), kept))
+}
+
+/// `x`, whose gradient gets `tau · x` added.
+pub(crate) fn penal<const D: usize>(x: Tensor<D>, tau: f32) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::penal(x.into_dispatch(), tau))
+}
+
+/// Whether `x` is recorded instead of computed.
+pub(crate) fn is_recorded<const D: usize>(x: &Tensor<D>) -> bool {
+    x.clone().try_into_primitive::<burn_capture::CaptureBackend>().is_ok()
+}
+
+/// The neighbours `[batch, nodes, k]` of the nodes of `x` `[batch, channels, h, w]` among those of `y`.
+pub(crate) fn neighbours(
+    x: Tensor<4>,
+    y: Tensor<4>,
+    positions: Option<Tensor<3>>,
+    k: usize,
+    dilation: usize,
+) -> Tensor<3, Int> {
+    let recorded = is_recorded(&x);
+    let (x, y) = (x.into_dispatch(), y.into_dispatch());
+    let positions = positions.map(|positions| positions.into_dispatch());
+    Tensor::from_dispatch(match (positions, recorded) {
+        (Some(positions), false) => Dispatch::neighbours_near(x, y, positions, k, dilation),
+        (Some(positions), true) => Dispatch::recorded_neighbours_near(x, y, positions, k, dilation),
+        (None, false) => Dispatch::neighbours(x, y, k, dilation),
+        (None, true) => Dispatch::recorded_neighbours(x, y, k, dilation),
+    })
+}
+
+/// Every channel of `x` followed by the most that a neighbour in `y` has more of it.
+pub(crate) fn max_relative(x: Tensor<4>, y: Tensor<4>, neighbours: Tensor<3, Int>) -> Tensor<4> {
+    let recorded = is_recorded(&x);
+    let (x, y, neighbours) = (x.into_dispatch(), y.into_dispatch(), neighbours.into_dispatch());
+    Tensor::from_dispatch(if recorded {
+        Dispatch::recorded_max_relative(x, y, neighbours)
+    } else {
+        Dispatch::max_relative(x, y, neighbours)
+    })
 }

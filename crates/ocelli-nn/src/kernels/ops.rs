@@ -50,4 +50,7 @@ pub trait KernelOps: Backend {
 
     /// The channels of two maps behind each other, of the second only the first `kept`.
     fn join(first: FloatTensor<Self>, second: FloatTensor<Self>, kept: usize) -> FloatTensor<Self>;
+
+    /// `x`, whose gradient gets `tau · x` added.
+    fn penal(x: FloatTensor<Self>, tau: f32) -> FloatTensor<Self>;
 }

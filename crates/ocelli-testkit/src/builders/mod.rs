@@ -4,6 +4,8 @@ mod baselines;
 mod ghostnet;
 mod senet;
 mod senet_files;
+mod tnt;
+mod vig;
 
 use ocelli_image::network::{Network, NetworkConfig};
 
@@ -20,6 +22,8 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
     match case.builder.split_once('.') {
         Some(("senet", kind)) => senet::run(case, kind),
         Some(("ghostnet", kind)) => ghostnet::run(case, kind),
+        Some(("tnt", kind)) => tnt::run(case, kind),
+        Some(("vig", kind)) => vig::run(case, kind),
         Some(("baselines", kind)) => baselines::run(case, kind),
         _ => unknown(case),
     }

@@ -6,6 +6,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::init::Draw;
+use ocelli_nn::penal::residual;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, GhostConfig, GhostModule,
     InitScheme, Linear, LinearConfig, MobileSqueezeExcite, Taps, global_avg_pool, make_divisible,
@@ -162,7 +163,7 @@ impl GhostBottleneck {
             }
             None => x,
         };
-        y.add(shortcut)
+        residual(y, shortcut)
     }
 }
 

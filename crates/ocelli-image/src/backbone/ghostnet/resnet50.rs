@@ -8,6 +8,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::ghost::concat_trimmed;
+use ocelli_nn::penal::residual;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, GhostConfig, GhostModule,
     InitScheme, Linear, LinearConfig, MaxPool2d, Taps, global_avg_pool,
@@ -142,7 +143,7 @@ impl Bottleneck {
         let y = RELU.forward(self.conv2.forward(y));
         let y = self.conv3.forward(y);
         let shortcut = self.downsample.iter().flatten().fold(x, |x, ghost| ghost.forward(x));
-        RELU.forward(y.add(shortcut))
+        RELU.forward(residual(y, shortcut))
     }
 }
 

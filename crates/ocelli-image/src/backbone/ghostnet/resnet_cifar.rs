@@ -5,6 +5,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use ocelli_nn::penal::residual;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, GhostConfig, GhostModule,
     InitScheme, Linear, LinearConfig, Taps, global_avg_pool, option_a,
@@ -77,7 +78,7 @@ struct Block {
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let y = self.ghost2.forward(self.ghost1.forward(x.clone()));
-        RELU.forward(y.add(option_a(x, self.ghost2.channels_out, self.stride)))
+        RELU.forward(residual(y, option_a(x, self.ghost2.channels_out, self.stride)))
     }
 }
 

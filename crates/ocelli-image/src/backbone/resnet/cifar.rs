@@ -5,6 +5,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use ocelli_nn::penal::residual;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig,
     SqueezeExcite, Taps, global_avg_pool, option_a,
@@ -111,7 +112,7 @@ impl Block {
             Some(se) => se.forward(y),
             None => y,
         };
-        RELU.forward(y.add(option_a(x, self.channels_out, self.stride)))
+        RELU.forward(residual(y, option_a(x, self.channels_out, self.stride)))
     }
 }
 

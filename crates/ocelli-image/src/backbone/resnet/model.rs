@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use ocelli_nn::penal::residual as residual_sum;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, MaxPool2d,
     Slot, SqueezeExcite, Taps, global_avg_pool,
@@ -214,7 +215,7 @@ fn residual<'a>(
     let shortcut = excite(SePlacement::Identity, shortcut);
     let sum = match norm {
         Some(norm) => norm.forward_add(y, shortcut, RELU),
-        None => RELU.forward(y.add(shortcut)),
+        None => RELU.forward(residual_sum(y, shortcut)),
     };
     excite(SePlacement::Post, sum)
 }

@@ -6,6 +6,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use ocelli_nn::penal::residual;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, MaxPool2d,
     SqueezeExcite, Taps, global_avg_pool,
@@ -222,7 +223,7 @@ impl Residual {
             Some((conv, bn)) => bn.forward(conv.forward(x)),
             None => x,
         };
-        RELU.forward(self.se_module.forward(y).add(shortcut))
+        RELU.forward(residual(self.se_module.forward(y), shortcut))
     }
 }
 
