@@ -92,6 +92,8 @@ backbones! {
     VggCifar(backbone::ghostnet::vgg_cifar),
     MobileNetV2(backbone::mobilenetv2),
     Vgg(backbone::vgg),
+    VersatileVgg(backbone::versatile_filters::vgg),
+    VersatileVggCifar(backbone::versatile_filters::vgg_cifar),
 }
 
 impl Network {

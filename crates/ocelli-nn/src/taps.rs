@@ -9,6 +9,8 @@ use burn::tensor::Tensor;
 #[derive(Debug, Default)]
 pub struct Taps {
     wanted: Vec<String>,
+    /// Where in the network the current part stands: its name and a dot.
+    scope: String,
     seen: Vec<(String, Tensor<4>)>,
 }
 
@@ -20,7 +22,24 @@ impl Taps {
 
     /// Keeps the maps called `names`.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self { wanted: names.into_iter().map(Into::into).collect(), seen: Vec::new() }
+        Self { wanted: names.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Whether the map called `name` was asked for.
+    pub fn wants(&self, name: impl std::fmt::Display) -> bool {
+        !self.wanted.is_empty() && self.wanted.contains(&format!("{}{name}", self.scope))
+    }
+
+    /// Runs a part of the network whose places are called `part.PLACE`.
+    pub fn within<T>(&mut self, part: impl std::fmt::Display, run: impl FnOnce(&mut Self) -> T) -> T {
+        if self.wanted.is_empty() {
+            return run(self);
+        }
+        let outer = self.scope.clone();
+        self.scope = format!("{outer}{part}.");
+        let result = run(self);
+        self.scope = outer;
+        result
     }
 
     /// Offers the map called `name`, `[batch, channels, height, width]`.
@@ -28,9 +47,17 @@ impl Taps {
         if self.wanted.is_empty() {
             return;
         }
-        let name = name.to_string();
+        let name = format!("{}{name}", self.scope);
         if self.wanted.contains(&name) {
             self.seen.push((name, map.clone()));
+        }
+    }
+
+    /// Offers the rows called `name`, `[batch, features]`, as maps of one pixel.
+    pub fn see_vector(&mut self, name: impl std::fmt::Display, rows: &Tensor<2>) {
+        if self.wants(&name) {
+            let [batch, features] = rows.dims();
+            self.see(name, &rows.clone().reshape([batch, features, 1, 1]));
         }
     }
 

@@ -20,7 +20,9 @@ pub struct Case {
     pub path: PathBuf,
     /// Name of the case.
     pub name: String,
-    /// Which builder reproduces it, such as `senet.legacy`.
+    /// The system it belongs to.
+    pub system: String,
+    /// Which builder reproduces it, such as `senet.legacy`; may be empty where the configuration says it all.
     pub builder: String,
     /// `forward`, `gradients` or `train_steps`.
     pub task: String,
@@ -43,6 +45,8 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// Step per axis of the stored elements.
     pub stride: Vec<usize>,
+    /// Step of the stored elements in the flattened tensor, instead of steps per axis.
+    pub flat_stride: Option<usize>,
     /// Largest admitted `max|a-b| / max|b|`.
     pub tolerance: f64,
     /// Largest admitted absolute value, where the exact value is zero.
@@ -72,6 +76,7 @@ impl Case {
         Ok(Self {
             path: path.to_path_buf(),
             name: text("case"),
+            system: text("system"),
             builder: text("builder"),
             task: text("task"),
             mode: text("mode"),
@@ -142,12 +147,10 @@ impl Case {
             .flatten()
             .map(|output| {
                 let shape = shape(&output["shape"]);
-                let stride = if output["slice"].is_object() {
-                    self::shape(&output["slice"]["stride"])
-                } else {
-                    vec![1; shape.len()]
-                };
+                let step = &output["slice"]["stride"];
+                let stride = if step.is_array() { self::shape(step) } else { vec![1; shape.len()] };
                 Expected {
+                    flat_stride: step.as_u64().map(|step| step as usize),
                     name: output["name"].as_str().unwrap_or_default().to_string(),
                     stride,
                     tolerance: output["rel_tolerance"].as_f64().unwrap_or(default),

@@ -116,7 +116,7 @@ pub fn run_module<M: Module, const D: usize>(
 }
 
 /// The case's counts of parameters and multiply-accumulates (of one picture), where it states them.
-fn check_counts<M: Module, const D: usize>(
+pub(crate) fn check_counts<M: Module, const D: usize>(
     case: &Case,
     module: &M,
     forward: impl Fn(&M, Tensor<4>, &mut Taps) -> Tensor<D>,

@@ -4,6 +4,7 @@ pub mod ghostnet;
 pub mod mobilenetv2;
 pub mod resnet;
 pub mod senet;
+pub mod versatile_filters;
 pub mod vgg;
 
 use std::borrow::Cow;

@@ -4,6 +4,7 @@ mod baselines;
 mod ghostnet;
 mod senet;
 mod senet_files;
+mod versatile_filters;
 
 use ocelli_image::network::{Network, NetworkConfig};
 
@@ -21,6 +22,7 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         Some(("senet", kind)) => senet::run(case, kind),
         Some(("ghostnet", kind)) => ghostnet::run(case, kind),
         Some(("baselines", kind)) => baselines::run(case, kind),
+        _ if case.system == "versatile_filters" => versatile_filters::run(case),
         _ => unknown(case),
     }
 }

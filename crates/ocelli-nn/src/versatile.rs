@@ -1,0 +1,293 @@
+//! Versatile convolution ("Learning Versatile Filters for Efficient Convolutional Neural Networks", NeurIPS 2018, and
+//! its journal extension): every stored *primary* filter is used several times, each time through a binary mask, so
+//! that it makes several maps. A drop-in for a convolution.
+//!
+//! *Spatial* masks are nested: the `k × k` filter, its core of side `k - 2`, and so on, `⌈k / 2⌉` in all. *Channel* masks
+//! are windows that slide over the channels. Both together make `⌈k / 2⌉ · windows` maps of one filter.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, s};
+use serde::{Deserialize, Serialize};
+
+use crate::conv::{Conv2dConfig, Window, convolve};
+use crate::init::zeros;
+use crate::kernels;
+
+/// Which versatile filters the convolutions of a network get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versatile {
+    /// Nested kernels in all convolutions larger than 1x1.
+    pub spatial: bool,
+    /// Two channel windows, each without this fraction of the channels (16: all but a sixteenth), in all ungrouped
+    /// convolutions with that many input channels.
+    pub channel: Option<usize>,
+}
+
+impl Versatile {
+    /// The papers' v1: nested kernels.
+    pub const V1: Self = Self { spatial: true, channel: None };
+    /// The papers' v2: nested kernels and two channel windows. The fraction, which is not published, follows from the
+    /// published cost of ResNet-50.
+    pub const V2: Self = Self { spatial: true, channel: Some(16) };
+
+    /// The layer that takes the place of `plain`, unless it stays as it is: depthwise convolutions do, and 1x1 ones
+    /// without channel windows.
+    pub fn layer(&self, plain: &Conv2dConfig) -> Option<VersatileConv2dConfig> {
+        let [height, width] = plain.kernel;
+        if plain.groups > 1 && plain.groups == plain.channels_in || height != width {
+            return None;
+        }
+        let fraction = self
+            .channel
+            .filter(|&fraction| plain.groups == 1 && fraction > 0 && plain.channels_in >= fraction);
+        let channel = match fraction.map(|fraction| plain.channels_in / fraction) {
+            Some(delta) => ChannelWindow { delta, step: delta, mode: ChannelMode::Slide },
+            None => ChannelWindow::WHOLE,
+        };
+        let spatial = self.spatial && height > 1;
+        (spatial || channel.count() > 1).then(|| VersatileConv2dConfig {
+            plain: plain.clone(),
+            spatial,
+            channel,
+        })
+    }
+}
+
+/// Which filter channels meet which input channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelMode {
+    /// The first channels of the filter slide over the input: what the authors' code does. The last `delta` channels of
+    /// the filter are never used.
+    #[default]
+    Slide,
+    /// The filter stays where it is and the window hides the rest: the papers' formula.
+    Mask,
+}
+
+/// Windows over the channels: `delta / step + 1` of them, each of all but `delta` channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelWindow {
+    /// Channels a window leaves out.
+    pub delta: usize,
+    /// Channels from one window to the next; divides `delta`.
+    pub step: usize,
+    /// Which filter channels it uses.
+    #[serde(default)]
+    pub mode: ChannelMode,
+}
+
+impl ChannelWindow {
+    /// One window over all channels.
+    pub const WHOLE: Self = Self { delta: 0, step: 1, mode: ChannelMode::Slide };
+
+    /// Number of windows.
+    pub fn count(&self) -> usize {
+        self.delta / self.step.max(1) + 1
+    }
+}
+
+/// How to build a [`VersatileConv2d`].
+#[derive(Clone, Debug)]
+pub struct VersatileConv2dConfig {
+    pub(crate) plain: Conv2dConfig,
+    spatial: bool,
+    channel: ChannelWindow,
+}
+
+impl VersatileConv2dConfig {
+    /// `plain` with nested kernels.
+    pub fn new(plain: Conv2dConfig) -> Self {
+        Self { plain, spatial: true, channel: ChannelWindow::WHOLE }
+    }
+
+    /// Whether the kernels are nested.
+    pub fn spatial(mut self, spatial: bool) -> Self {
+        self.spatial = spatial;
+        self
+    }
+
+    /// Windows over the channels.
+    pub fn channel(mut self, channel: ChannelWindow) -> Self {
+        self.channel = channel;
+        self
+    }
+
+    /// Why there is no such layer, if so.
+    ///
+    /// # Errors
+    /// For kernels that are not square, windows that leave no channel or do not come out even, windows in a grouped
+    /// convolution, groups that do not divide the channels or the stored filters.
+    pub fn check(&self) -> Result<(), String> {
+        let Conv2dConfig { channels_in, channels_out, kernel: [height, width], groups, .. } = self.plain;
+        let ChannelWindow { delta, step, .. } = self.channel;
+        if height != width || height == 0 {
+            return Err(format!("nested kernels are square, not {height}x{width}"));
+        }
+        if step == 0 || !delta.is_multiple_of(step) || delta >= channels_in {
+            return Err(format!("windows without {delta} of {channels_in} channels, {step} apart"));
+        }
+        if groups == 0 || !channels_in.is_multiple_of(groups) || !self.primary().is_multiple_of(groups) {
+            return Err(format!(
+                "{groups} groups do not divide {channels_in} channels and {} stored filters",
+                self.primary()
+            ));
+        }
+        if groups > 1 && delta > 0 {
+            return Err("channel windows need an ungrouped convolution".into());
+        }
+        if channels_out == 0 {
+            return Err("no output channels".into());
+        }
+        Ok(())
+    }
+
+    /// Maps that one filter makes.
+    fn uses(&self) -> usize {
+        nests(self.spatial, self.plain.kernel[0]) * self.channel.count()
+    }
+
+    /// Stored filters.
+    fn primary(&self) -> usize {
+        self.plain.channels_out.div_ceil(self.uses())
+    }
+
+    /// Builds the layer, its parameters zeros until initialised or loaded.
+    ///
+    /// # Panics
+    /// If [`check`](Self::check) fails: a mistake in a network's own code.
+    pub fn init(&self, device: &Device) -> VersatileConv2d {
+        if let Err(problem) = self.check() {
+            panic!("no versatile convolution: {problem}");
+        }
+        let Conv2dConfig { channels_in, channels_out, kernel, stride, padding, dilation, groups, bias } =
+            self.plain;
+        VersatileConv2d {
+            weight: zeros([self.primary(), channels_in / groups, kernel[0], kernel[1]], device),
+            bias: bias.then(|| zeros([channels_out], device)),
+            channels_out,
+            stride,
+            padding,
+            dilation,
+            groups,
+            spatial: self.spatial,
+            channel: self.channel,
+        }
+    }
+}
+
+/// Number of nested kernels.
+fn nests(spatial: bool, side: usize) -> usize {
+    if spatial { side.div_ceil(2) } else { 1 }
+}
+
+/// 2D convolution with filters that are used several times.
+///
+/// Maps come in blocks of as many as there are stored filters, the largest kernel first, its channel windows one after
+/// another; surplus maps are cut from the end.
+#[derive(Module, Debug)]
+pub struct VersatileConv2d {
+    /// Primary filters `[⌈channels_out / uses⌉, channels_in / groups, kernel, kernel]`.
+    pub weight: Param<Tensor<4>>,
+    /// `[channels_out]`
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Channels of the output.
+    pub channels_out: usize,
+    /// Step of the window `[height, width]`.
+    pub stride: [usize; 2],
+    /// Zeros on every side `[height, width]`.
+    pub padding: [usize; 2],
+    /// Distance of the taps `[height, width]`.
+    pub dilation: [usize; 2],
+    /// Number of channel groups.
+    pub groups: usize,
+    /// Whether the kernels are nested.
+    pub spatial: bool,
+    /// Windows over the channels.
+    #[module(skip)]
+    pub channel: ChannelWindow,
+}
+
+impl VersatileConv2d {
+    /// `[batch, channels_in, height, width]` → `[batch, channels_out, height', width']`
+    ///
+    /// One convolution per block of maps; each sees the input's windows in the same places, whatever its kernel.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let weight = self.weight.val();
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        let [primary, channels, side, _] = weight.dims();
+        let ChannelWindow { delta, step, mode } = self.channel;
+        let nests = nests(self.spatial, side);
+        // A block that is cut short takes its bias with the others in the end.
+        let even = primary * nests * self.channel.count() == self.channels_out;
+        let mut blocks = Vec::new();
+        for nest in 0..nests {
+            let (x, padding) = self.inset(x.clone(), nest);
+            let window =
+                Window { stride: self.stride, padding, dilation: self.dilation, groups: self.groups };
+            for position in 0..self.channel.count() {
+                let at = position * step;
+                let from = if mode == ChannelMode::Slide { 0 } else { at };
+                let (x, kernel) = match (delta, nest) {
+                    (0, 0) => (x.clone(), weight.clone()),
+                    (0, _) => {
+                        (x.clone(), weight.clone().slice(s![.., .., nest..side - nest, nest..side - nest]))
+                    }
+                    _ => (
+                        x.clone().slice(s![.., at..at + channels - delta]),
+                        weight.clone().slice(s![
+                            ..,
+                            from..from + channels - delta,
+                            nest..side - nest,
+                            nest..side - nest
+                        ]),
+                    ),
+                };
+                let first = blocks.len() * primary;
+                let bias = bias.clone().filter(|_| even).map(|bias| bias.slice(s![first..first + primary]));
+                blocks.push(convolve(x, kernel, bias, window));
+            }
+        }
+        let maps = joined(blocks);
+        if even {
+            return maps;
+        }
+        let maps = maps.slice(s![.., 0..self.channels_out]);
+        match bias {
+            Some(bias) => maps.add(bias.reshape([1, self.channels_out, 1, 1])),
+            None => maps,
+        }
+    }
+
+    /// The input and padding of the kernel that is `nest` taps smaller on every side: less padding, and where there is
+    /// none left, a smaller input.
+    fn inset(&self, x: Tensor<4>, nest: usize) -> (Tensor<4>, [usize; 2]) {
+        let inset = self.dilation.map(|dilation| nest * dilation);
+        let padding = [0, 1].map(|axis| self.padding[axis].saturating_sub(inset[axis]));
+        let [cut_y, cut_x] = [0, 1].map(|axis| inset[axis].saturating_sub(self.padding[axis]));
+        if [cut_y, cut_x] == [0, 0] {
+            return (x, padding);
+        }
+        let [_, _, height, width] = x.dims();
+        let end = |size: usize, cut: usize| size.saturating_sub(cut).max(cut.min(size));
+        let x =
+            x.slice(s![.., .., cut_y.min(height)..end(height, cut_y), cut_x.min(width)..end(width, cut_x)]);
+        (x, padding)
+    }
+}
+
+/// The channels of all `maps` behind each other.
+fn joined(mut maps: Vec<Tensor<4>>) -> Tensor<4> {
+    match (maps.len(), maps.pop()) {
+        (1, Some(only)) => only,
+        (2, Some(second)) if kernels::serve(&second) => {
+            let kept = second.dims()[1];
+            kernels::join(maps.remove(0), second, kept)
+        }
+        (_, last) => {
+            maps.extend(last);
+            Tensor::cat(maps, 1)
+        }
+    }
+}
