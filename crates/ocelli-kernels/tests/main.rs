@@ -6,3 +6,4 @@ mod maps;
 mod product;
 mod training;
 mod util;
+mod versatile;
