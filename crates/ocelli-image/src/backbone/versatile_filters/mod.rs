@@ -14,10 +14,13 @@
 //! | `versatile_resnet34_v1`, `_v2` | | 11,247,512 / 5,889,944 | 2.03 / 1.91 G | |
 //! | `versatile_resnet50_v1`, `_v2` | | 19,891,352 / 10,997,912 | 3.20 / 3.00 G | 75.7 / 41.8 (97.3) |
 //! | `versatile_resnet101_v1`, `_v2` | | 33,869,976 / 18,013,336 | 6.04 / 5.66 G | |
-//! | `mask_vgg16_cifar_s4_shared` | [`vgg_cifar`], learned masks | 3,704,554 and 3,677,488 masks | 313 M | 14.1 (56.1) |
-//! | `mask_vgg16_cifar_s4`, `_s64` | | 18,405,882 / 14,957,850, mostly masks | 313 M | 15.8 / 2.7 (56.1) |
+//! | `mask_vgg16_cifar_s4_shared` | [`vgg_cifar`], learned masks | 3,829,158 | 313 M | 14.1 (56.1) |
+//! | `mask_vgg16_cifar_s4`, `_s64` | a mask for every output | 18,405,882 / 14,958,117 | 313 M | 15.8 / 2.7 (56.1) |
 //!
-//! Masks are counted as parameters because they are trained; stored they take a bit.
+//! Masks are counted among the parameters because they are trained; stored they take a bit. Multiplications, done once per
+//! stored filter, would be the MACs by s: this crate's kernels multiply by the masked filters and have no use of that. The
+//! mask networks' published accuracies on CIFAR-10 are 92.9, 93.4 and 93.1 % (the plain VGG-16's 93.5 %); no weights are
+//! published for any network of this room.
 
 mod entries;
 pub mod vgg;
