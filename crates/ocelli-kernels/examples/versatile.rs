@@ -12,21 +12,21 @@ use ocelli_kernels::train::{ConvShape, conv};
 static ALLOCATOR: ocelli_kernels::train::Recycler = ocelli_kernels::train::Recycler::new();
 
 /// Batch, channels in, maps, side, kernel, stride, padding, channels left out.
-const SHAPES: [(usize, usize, usize, usize, usize, usize, usize, usize); 14] = [
-    (1, 3, 64, 224, 7, 2, 3, 0),
-    (1, 64, 64, 224, 3, 1, 1, 0),
-    (1, 128, 128, 112, 3, 1, 1, 0),
-    (1, 256, 256, 56, 3, 1, 1, 0),
-    (1, 512, 512, 14, 3, 1, 1, 0),
-    (1, 512, 512, 7, 3, 1, 1, 0),
-    (1, 64, 64, 56, 3, 1, 1, 0),
-    (1, 128, 128, 56, 3, 2, 1, 0),
-    (1, 64, 64, 56, 3, 1, 1, 4),
-    (1, 64, 256, 56, 1, 1, 0, 4),
-    (1, 96, 256, 27, 5, 1, 2, 0),
-    (16, 32, 64, 16, 3, 1, 1, 0),
-    (1, 512, 4096, 7, 7, 1, 0, 0),
-    (8, 512, 4096, 7, 7, 1, 0, 0),
+const SHAPES: [[usize; 8]; 14] = [
+    [1, 3, 64, 224, 7, 2, 3, 0],
+    [1, 64, 64, 224, 3, 1, 1, 0],
+    [1, 128, 128, 112, 3, 1, 1, 0],
+    [1, 256, 256, 56, 3, 1, 1, 0],
+    [1, 512, 512, 14, 3, 1, 1, 0],
+    [1, 512, 512, 7, 3, 1, 1, 0],
+    [1, 64, 64, 56, 3, 1, 1, 0],
+    [1, 128, 128, 56, 3, 2, 1, 0],
+    [1, 64, 64, 56, 3, 1, 1, 4],
+    [1, 64, 256, 56, 1, 1, 0, 4],
+    [1, 96, 256, 27, 5, 1, 2, 0],
+    [16, 32, 64, 16, 3, 1, 1, 0],
+    [1, 512, 4096, 7, 7, 1, 0, 0],
+    [8, 512, 4096, 7, 7, 1, 0, 0],
 ];
 
 /// One convolution per block of maps.
@@ -88,7 +88,7 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().ok();
     let isa = Isa::best();
     println!("{isa}, {threads} threads\n{:<40}{:>12}{:>12}{:>12}", "", "rings", "apart", "plain");
-    for (batch, channels_in, maps, side, kernel, stride, padding, delta) in SHAPES {
+    for [batch, channels_in, maps, side, kernel, stride, padding, delta] in SHAPES {
         let (nests, windows) = (kernel.div_ceil(2), 1 + usize::from(delta > 0));
         let conv = ConvShape {
             batch,

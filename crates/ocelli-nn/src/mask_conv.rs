@@ -247,3 +247,89 @@ pub fn clamp_masks<M: Module>(module: M) -> M {
     }
     module.map(&mut Clamp(Path::default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::{InitScheme, initialize};
+
+    fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+        x.into_data().try_to_vec().expect("float32")
+    }
+
+    fn layer(sharing: MaskSharing, device: &Device) -> MaskConv2d {
+        let layer = MaskConv2dConfig::new(Conv2dConfig::new(2, 6, 1), 3).sharing(sharing).init(device);
+        initialize(layer, InitScheme::KAIMING, 1)
+    }
+
+    #[test]
+    fn filters_are_signs_of_a_repeated_basis() {
+        for (sharing, masks) in [(MaskSharing::Separate, 6), (MaskSharing::Shared, 2)] {
+            let mut layer = layer(sharing, &Device::flex());
+            let mut latent = values(layer.mask.val());
+            assert_eq!(latent.len(), 2 * masks);
+            latent[1] = 0.0;
+            let data = TensorData::new(latent.clone(), [masks, 2, 1, 1]);
+            layer.mask = Param::from_tensor(Tensor::from_data(data, &Device::flex()));
+            let basis = values(layer.basis_list.val());
+            for (at, weight) in values(layer.weight()).into_iter().enumerate() {
+                let (output, channel) = (at / 2, at % 2);
+                let mask = if masks == 6 { output } else { output / 3 };
+                let sign =
+                    if latent[2 * mask + channel] == 0.0 { 0.0 } else { latent[2 * mask + channel].signum() };
+                assert_eq!(weight, sign * basis[2 * (output % 3) + channel], "{sharing:?} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_penalty_parts_masks_and_clamping_keeps_them_trainable() {
+        let device = Device::flex().autodiff();
+        let plain = Conv2dConfig::new(4, 8, 3);
+        let mut layer = MaskConv2dConfig::new(plain, 4).init(&device);
+        // All but equal masks, small enough to change.
+        let latent = (0..8 * 36).map(|i| ((i % 36) as f32 - 17.5) / 100.0 + ((i * 31) % 17) as f32 / 100.0);
+        let data = TensorData::new(latent.collect::<Vec<_>>(), [8, 4, 3, 3]);
+        layer.mask = Param::from_tensor(Tensor::from_data(data, &device).require_grad());
+        let likeness = |layer: &MaskConv2d| mean_likeness(layer).expect("there are masks");
+        let (before, basis) = (likeness(&layer), layer.basis_list.id);
+        for _ in 0..60 {
+            let grads = orthogonality(&layer).expect("there are masks").backward();
+            let mask = layer.mask.val();
+            let grad = mask.grad(&grads).expect("masks have gradients");
+            let stepped = mask.without_autodiff().sub(grad.mul_scalar(20.0));
+            let id = layer.mask.id;
+            layer.mask = Param::initialized(id, Tensor::from_inner(stepped).require_grad());
+            layer = clamp_masks(layer);
+            assert_eq!((layer.mask.id, layer.basis_list.id), (id, basis));
+            assert!(values(layer.mask.val().abs()).into_iter().all(|v| v <= 1.0));
+        }
+        let after = likeness(&layer);
+        assert!(after < 0.7 * before, "{before} -> {after}");
+        assert!(orthogonality(&Conv2dConfig::new(1, 1, 1).init(&device)).is_none());
+    }
+
+    #[test]
+    fn likeness_is_that_of_the_signs() {
+        let mut layer = MaskConv2dConfig::new(Conv2dConfig::new(4, 2, 1), 1).init(&Device::flex());
+        for (latent, expected) in [
+            ([0.1, 2.0, -0.3, -4.0, 5.0, 0.6, -7.0, -0.8], 1.0),
+            ([1.0, 1.0, 1.0, 1.0, 3.0, -3.0, 3.0, -3.0], 0.0),
+        ] {
+            let data = TensorData::new(latent.to_vec(), [2, 4, 1, 1]);
+            layer.mask = Param::from_tensor(Tensor::from_data(data, &Device::flex()));
+            assert_eq!(mean_likeness(&layer), Some(expected));
+            let penalty = orthogonality(&layer).map(|own| own.into_scalar::<f32>());
+            assert_eq!(penalty, Some(expected / 2.0));
+        }
+    }
+
+    #[test]
+    fn a_basis_that_does_not_come_out_even_is_refused() {
+        for basis in [0, 4, 7] {
+            assert!(MaskConv2dConfig::new(Conv2dConfig::new(2, 6, 1), basis).check().is_err());
+        }
+    }
+}

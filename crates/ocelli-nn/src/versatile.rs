@@ -323,3 +323,73 @@ fn joined(mut maps: Vec<Tensor<4>>) -> Tensor<4> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    fn tensor<const D: usize>(shape: [usize; D], seed: usize) -> Tensor<D> {
+        let count = shape.iter().product::<usize>();
+        let numbers: Vec<f32> =
+            (0..count).map(|i| ((i * 131 + seed * 37) % 251) as f32 / 125.0 - 1.0).collect();
+        Tensor::from_data(TensorData::new(numbers, shape), &Device::flex())
+    }
+
+    #[test]
+    fn both_ways_of_computing_agree() {
+        let windows = |delta, step, mode| ChannelWindow { delta, step, mode };
+        for (kernel, padding, channels_out, channel) in [
+            (3, 1, 16, ChannelWindow::WHOLE),
+            (5, 1, 17, ChannelWindow::WHOLE),
+            (7, 0, 9, windows(4, 2, ChannelMode::Mask)),
+            (4, 1, 13, windows(3, 3, ChannelMode::Slide)),
+            (1, 0, 10, windows(2, 1, ChannelMode::Mask)),
+        ] {
+            let plain = Conv2dConfig::new(6, channels_out, kernel).padding(padding).stride(2).bias(true);
+            let mut layer = VersatileConv2dConfig::new(plain).channel(channel).init(&Device::flex());
+            layer.weight = Param::from_tensor(tensor(layer.weight.lazy_shape().dims(), 1));
+            layer.bias = Some(Param::from_tensor(tensor([channels_out], 2)));
+            let x = tensor([2, 6, 13, 10], 3);
+            let rings = layer.rings(&x, None).expect("a tensor of the CPU without gradients");
+            let apart = layer.apart(x.clone(), None);
+            let close = |a: Tensor<4>, b: Tensor<4>| a.sub(b).abs().max().into_scalar::<f32>() < 1e-4;
+            assert!(close(rings.clone(), apart), "{kernel} {channel:?}");
+            let bias = layer.bias.as_ref().map(|bias| bias.val()).expect("set above");
+            let expected = rings.slice(s![.., 0..channels_out]).add(bias.reshape([1, channels_out, 1, 1]));
+            assert!(close(layer.forward(x), expected), "{kernel} {channel:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let check = |plain: Conv2dConfig, delta, step| {
+            let channel = ChannelWindow { delta, step, mode: ChannelMode::Slide };
+            VersatileConv2dConfig::new(plain).channel(channel).check()
+        };
+        let plain = || Conv2dConfig::new(8, 16, 3);
+        assert!(check(plain(), 4, 2).is_ok());
+        for (plain, delta, step) in [
+            (plain(), 8, 8),
+            (plain(), 3, 2),
+            (plain(), 2, 0),
+            (plain().groups(2), 2, 2),
+            (plain().groups(3), 0, 1),
+        ] {
+            assert!(check(plain.clone(), delta, step).is_err(), "{plain:?} {delta} {step}");
+        }
+    }
+
+    #[test]
+    fn some_convolutions_stay_plain() {
+        let becomes =
+            |versatile: Versatile, plain: Conv2dConfig| versatile.layer(&plain).map(|own| own.uses());
+        assert_eq!(becomes(Versatile::V1, Conv2dConfig::new(3, 64, 7)), Some(4));
+        assert_eq!(becomes(Versatile::V2, Conv2dConfig::new(3, 64, 7)), Some(4));
+        assert_eq!(becomes(Versatile::V1, Conv2dConfig::new(64, 64, 1)), None);
+        assert_eq!(becomes(Versatile::V2, Conv2dConfig::new(64, 64, 1)), Some(2));
+        assert_eq!(becomes(Versatile::V2, Conv2dConfig::new(64, 64, 3).groups(64)), None);
+        assert_eq!(becomes(Versatile::V2, Conv2dConfig::new(64, 64, 3).groups(2)), Some(2));
+    }
+}

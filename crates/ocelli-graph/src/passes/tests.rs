@@ -230,7 +230,7 @@ fn joined_channels_are_changed_before_they_are_joined() {
     let norm = maker.node(Op::BatchNorm { epsilon: 1e-5 }, &inputs, &shape);
     let relu = maker.unary(Unary::Relu, norm);
     let (graph, kinds) = same_after(maker.graph(relu), optimize);
-    assert_eq!(kinds, ["Conv", "Conv", "Concat"]);
+    assert_eq!(kinds, ["conv", "conv", "concat"]);
     assert!(matches!(graph.nodes[0].op, Op::Conv { activation: Some(Unary::Relu), bias: true, .. }));
 
     // A part that something else reads keeps what it is.
@@ -241,7 +241,7 @@ fn joined_channels_are_changed_before_they_are_joined() {
     let both =
         maker.node(Op::Concat { axis: 1 }, &[relu, parts[0]], &[MAP[0], Dim::Fixed(12), MAP[2], MAP[3]]);
     let (_, kinds) = same_after(maker.graph(both), optimize);
-    assert_eq!(kinds.iter().filter(|kind| **kind == "Concat").count(), 2);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "concat").count(), 2);
 }
 
 #[test]
