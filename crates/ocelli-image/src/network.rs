@@ -99,6 +99,8 @@ backbones! {
     Vgg(backbone::vgg),
     Tnt(backbone::tnt),
     Vig(backbone::vig),
+    VersatileVgg(backbone::versatile_filters::vgg),
+    VersatileVggCifar(backbone::versatile_filters::vgg_cifar),
 }
 
 impl Network {

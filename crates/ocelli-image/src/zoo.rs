@@ -210,6 +210,7 @@ pub fn entries() -> Vec<Entry> {
         backbone::vgg::entries(),
         backbone::tnt::entries(),
         backbone::vig::entries(),
+        backbone::versatile_filters::entries(),
     ]
     .into_iter()
     .flatten()

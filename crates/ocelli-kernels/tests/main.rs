@@ -7,3 +7,4 @@ mod maps;
 mod product;
 mod training;
 mod util;
+mod versatile;

@@ -11,14 +11,14 @@ use crate::kernels;
 /// How to build a [`Conv2d`].
 #[derive(Clone, Debug)]
 pub struct Conv2dConfig {
-    channels_in: usize,
-    channels_out: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-    bias: bool,
+    pub(crate) channels_in: usize,
+    pub(crate) channels_out: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) padding: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) groups: usize,
+    pub(crate) bias: bool,
 }
 
 impl Conv2dConfig {
@@ -112,26 +112,48 @@ pub struct Conv2d {
 impl Conv2d {
     /// `[batch, channels_in, height, width]` → `[batch, channels_out, height', width']`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if kernels::serve(&x) {
-            let shape = self.shape(x.dims());
-            return kernels::conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), shape);
-        }
-        let options = ConvOptions::new(self.stride, self.padding, self.dilation, self.groups);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
-    }
-
-    fn shape(&self, [batch, channels_in, height, width]: [usize; 4]) -> ConvShape {
-        let [channels_out, _, kernel_height, kernel_width] = self.weight.lazy_shape().dims();
-        ConvShape {
-            batch,
-            channels_in,
-            channels_out,
-            size: [height, width],
-            kernel: [kernel_height, kernel_width],
+        let window = Window {
             stride: self.stride,
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
-        }
+        };
+        convolve(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), window)
     }
+}
+
+/// How a kernel moves over a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+    pub dilation: [usize; 2],
+    pub groups: usize,
+}
+
+/// `x` convolved with `weight`, plus `bias`, by this device's kernels.
+pub(crate) fn convolve(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    window: Window,
+) -> Tensor<4> {
+    let Window { stride, padding, dilation, groups } = window;
+    if !kernels::serve(&x) {
+        return conv2d(x, weight, bias, ConvOptions::new(stride, padding, dilation, groups));
+    }
+    let [batch, channels_in, height, width] = x.dims();
+    let [channels_out, _, kernel_height, kernel_width] = weight.dims();
+    let shape = ConvShape {
+        batch,
+        channels_in,
+        channels_out,
+        size: [height, width],
+        kernel: [kernel_height, kernel_width],
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    kernels::conv2d(x, weight, bias, shape)
 }

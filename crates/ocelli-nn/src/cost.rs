@@ -65,15 +65,15 @@ pub fn layers<M: Module, const I: usize, const O: usize>(
                     output: output.shape.iter().copied().collect(),
                 });
             }
-            // A transposed or reshaped weight is still that weight.
+            // What is made of one layer's parameters alone (a transposed weight, a part of one, one with signs) is that
+            // layer's.
             None => {
-                let (inputs, outputs): (Vec<_>, Vec<_>) =
-                    (operation.inputs().collect(), operation.outputs().collect());
-                if let ([from], [to]) = (inputs.as_slice(), outputs.as_slice())
-                    && from.shape.iter().product::<usize>() == to.shape.iter().product::<usize>()
-                    && let Some(name) = names.get(&from.id).cloned()
-                {
-                    names.insert(to.id, name);
+                let mut sources = operation.inputs().map(|tensor| names.get(&tensor.id));
+                let Some(Some(name)) = sources.next().map(|name| name.cloned()) else { continue };
+                if sources.all(|other| other.is_some_and(|other| layer_of(other) == layer_of(&name))) {
+                    for output in operation.outputs() {
+                        names.insert(output.id, name.clone());
+                    }
                 }
             }
         }

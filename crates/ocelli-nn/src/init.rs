@@ -129,15 +129,17 @@ impl ModuleMapper for Initializer {
         let draw = match (self.path.owner(), leaf) {
             ("Conv2d", "weight") if gate => self.scheme.linear,
             ("Conv2d", "bias") if gate => self.scheme.linear_bias,
-            ("Conv2d", "weight") => self.scheme.conv,
-            ("Conv2d", "bias") => self.scheme.conv_bias,
+            // A versatile filter's fan-out is that of the stored weights, as its authors' code has it.
+            ("Conv2d" | "VersatileConv2d", "weight") => self.scheme.conv,
+            ("Conv2d" | "VersatileConv2d" | "MaskConv2d", "bias") => self.scheme.conv_bias,
+            ("MaskConv2d", "basis_list" | "mask") => Draw::PyTorchDefault,
             ("Linear", "weight") => self.scheme.linear,
             ("Linear", "bias") => self.scheme.linear_bias,
             (_, "cls_token" | "pos_embed" | "inner_pos" | "outer_pos") => self.scheme.positions,
             _ => return param,
         };
         let receptive: usize = dims.iter().skip(2).product();
-        if leaf == "weight" {
+        if matches!(leaf, "weight" | "basis_list" | "mask") {
             self.fan_in = dims[1] * receptive;
         }
         let count: usize = dims.iter().product();

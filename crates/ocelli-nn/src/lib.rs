@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod conv;
+pub mod convolution;
 pub mod cost;
 pub mod dropout;
 pub mod ghost;
@@ -18,6 +19,7 @@ mod kernels;
 pub mod layer_norm;
 pub mod linear;
 pub mod mlp;
+pub mod mask_conv;
 pub mod norm;
 pub mod penal;
 pub mod pool;
@@ -28,17 +30,21 @@ pub mod shortcut;
 pub mod slot;
 pub mod squeeze_excite;
 pub mod state_dict;
+pub mod storage;
 pub mod taps;
+pub mod versatile;
 pub mod weights;
 
 pub use activation::Activation;
 pub use conv::{Conv2d, Conv2dConfig};
+pub use convolution::{ConvKind, Convolution};
 pub use dropout::{DropPath, Dropout};
 pub use ghost::{GhostConfig, GhostModule};
 pub use init::{InitScheme, initialize};
 pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearConfig};
 pub use mlp::Mlp;
+pub use mask_conv::{MaskConv2d, MaskConv2dConfig, MaskSharing};
 pub use norm::{BatchNorm, BatchNormConfig};
 pub use penal::PenalConnection;
 pub use pool::{MaxPool2d, avg_pool2d, global_avg_pool};
@@ -47,6 +53,7 @@ pub use shortcut::option_a;
 pub use slot::Slot;
 pub use squeeze_excite::{MobileSqueezeExcite, Squeeze, SqueezeExcite, axpy, squeeze_excite};
 pub use taps::Taps;
+pub use versatile::{ChannelMode, ChannelWindow, Versatile, VersatileConv2d, VersatileConv2dConfig};
 
 /// Rounds a channel count `value` to a multiple of `divisor`, at least `divisor`, and never more than a
 /// fraction `1 - round_limit` below the wanted value.

@@ -10,6 +10,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 #[derive(Debug, Default)]
 pub struct Taps {
     wanted: Vec<String>,
+    /// Where in the network the current part stands: its name and a dot.
+    scope: String,
     seen: Vec<(String, Seen)>,
     given: Vec<(String, TensorData)>,
 }
@@ -33,6 +35,18 @@ impl Taps {
         Self { wanted: names.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
+    /// Runs a part of the network whose places are called `part.PLACE`.
+    pub fn within<T>(&mut self, part: impl std::fmt::Display, run: impl FnOnce(&mut Self) -> T) -> T {
+        if self.wanted.is_empty() {
+            return run(self);
+        }
+        let outer = self.scope.clone();
+        self.scope = format!("{outer}{part}.");
+        let result = run(self);
+        self.scope = outer;
+        result
+    }
+
     /// Carries `data` to the place called `name`.
     pub fn give(&mut self, name: impl Into<String>, data: TensorData) {
         self.given.push((name.into(), data));
@@ -49,7 +63,7 @@ impl Taps {
 
     /// Whether somebody asked for the tensor called `name`.
     pub fn wants(&self, name: impl std::fmt::Display) -> bool {
-        !self.wanted.is_empty() && self.wanted.contains(&name.to_string())
+        !self.wanted.is_empty() && self.wanted.contains(&format!("{}{name}", self.scope))
     }
 
     /// Offers the tensor called `name`, a map `[batch, channels, height, width]` or of any other rank.
@@ -57,7 +71,7 @@ impl Taps {
         if self.wanted.is_empty() {
             return;
         }
-        let name = name.to_string();
+        let name = format!("{}{name}", self.scope);
         if self.wanted.contains(&name) {
             let seen = match <[usize; 4]>::try_from(tensor.dims().as_slice()) {
                 Ok(shape) => Seen::Map(tensor.clone().reshape(shape)),
@@ -70,7 +84,15 @@ impl Taps {
     /// As [`see`](Self::see), for indices.
     pub fn see_indices<const D: usize>(&mut self, name: impl std::fmt::Display, indices: &Tensor<D, Int>) {
         if self.wants(&name) {
-            self.seen.push((name.to_string(), Seen::Data(indices.clone().into_data())));
+            self.seen.push((format!("{}{name}", self.scope), Seen::Data(indices.clone().into_data())));
+        }
+    }
+
+    /// Offers the rows called `name`, `[batch, features]`, as maps of one pixel.
+    pub fn see_vector(&mut self, name: impl std::fmt::Display, rows: &Tensor<2>) {
+        if self.wants(&name) {
+            let [batch, features] = rows.dims();
+            self.see(name, &rows.clone().reshape([batch, features, 1, 1]));
         }
     }
 

@@ -21,7 +21,9 @@ pub struct Case {
     pub path: PathBuf,
     /// Name of the case.
     pub name: String,
-    /// Which builder reproduces it, such as `senet.legacy`.
+    /// The system it belongs to.
+    pub system: String,
+    /// Which builder reproduces it, such as `senet.legacy`; may be empty where the configuration says it all.
     pub builder: String,
     /// `forward`, `gradients` or `train_steps`.
     pub task: String,
@@ -44,6 +46,8 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// Step per axis of the stored elements.
     pub stride: Vec<usize>,
+    /// Step of the stored elements in the flattened tensor, instead of steps per axis.
+    pub flat_stride: Option<usize>,
     /// How the difference is measured.
     pub measure: Measure,
     /// What is admitted.
@@ -89,6 +93,7 @@ impl Case {
         Ok(Self {
             path: path.to_path_buf(),
             name: text("case"),
+            system: text("system"),
             builder: text("builder"),
             task: text("task"),
             mode: text("mode"),
@@ -96,11 +101,6 @@ impl Case {
             stored,
             json,
         })
-    }
-
-    /// The system it belongs to.
-    pub fn system(&self) -> &str {
-        self.builder.split('.').next().unwrap_or_default()
     }
 
     /// `config[key]`, or an error that says what is wrong.
@@ -163,15 +163,13 @@ impl Case {
             .flatten()
             .map(|output| {
                 let shape = shape(&output["shape"]);
-                let stride = if output["slice"].is_object() {
-                    self::shape(&output["slice"]["stride"])
-                } else {
-                    vec![1; shape.len()]
-                };
+                let step = &output["slice"]["stride"];
+                let stride = if step.is_array() { self::shape(step) } else { vec![1; shape.len()] };
+                let flat_stride = step.as_u64().map(|step| step as usize);
                 let name = output["name"].as_str().unwrap_or_default().to_string();
                 let (measure, tolerance) = self.measure(output, &name);
                 let not_comparable = output["not_comparable"].as_str().map(str::to_string);
-                Expected { name, stride, measure, tolerance, not_comparable, shape }
+                Expected { name, stride, flat_stride, measure, tolerance, not_comparable, shape }
             })
             .collect()
     }

@@ -48,15 +48,18 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let Some(want) = case.stored.get(&expected.name) else { return fail("not stored in the case".into()) };
     let found_shape: Vec<usize> = found.shape().iter().copied().collect();
     // A scalar counts as a vector of one.
-    let same =
-        found_shape == expected.shape || found_shape.iter().product::<usize>() == 1 && expected.shape == [1];
+    let single = |shape: &[usize]| shape.len() < 2 && shape.iter().product::<usize>() == 1;
+    let same = found_shape == expected.shape || single(&found_shape) && single(&expected.shape);
     if !same {
         return fail(format!("shape {found_shape:?}, expected {:?}", expected.shape));
     }
     let (Ok(found), Ok(want)) = (found.as_slice::<f32>(), want.as_slice::<f32>()) else {
         return fail("not float32".into());
     };
-    let picked = strided(found, &expected.shape, &expected.stride);
+    let picked = match expected.flat_stride {
+        Some(step) => found.iter().copied().step_by(step.max(1)).collect(),
+        None => strided(found, &expected.shape, &expected.stride),
+    };
     if picked.len() != want.len() {
         return fail(format!("{} elements picked, {} stored", picked.len(), want.len()));
     }

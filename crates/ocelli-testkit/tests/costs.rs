@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use ocelli_image::zoo::{Options, create};
+use ocelli_nn::storage::storage;
 
 #[test]
 fn networks_cost_what_is_published() {
@@ -17,6 +18,10 @@ fn networks_cost_what_is_published() {
         ("ghost_resnet50_s4_released", 224, 1_181_942_912),
         ("ghost_resnet56_cifar", 32, 65_286_784),
         ("ghost_vgg16_cifar", 32, 158_109_696),
+        ("versatile_vgg16", 224, 8_590_819_328),
+        ("mask_vgg16_cifar_s4", 32, 313_201_664),
+        ("versatile_resnet50_v1", 96, 589_365_248),
+        ("versatile_resnet50_v2", 96, 553_238_528),
     ] {
         let network = create(name, &Options::default(), &Device::flex()).unwrap();
         assert_eq!(network.macs([3, side, side]), macs, "{name}");
@@ -50,11 +55,41 @@ fn networks_cost_what_tables_round() {
         ("pvig_s_224_gelu", 224, 4_564.0),
         ("pvig_m_224_gelu", 224, 8_871.0),
         ("pvig_b_224_gelu", 224, 16_839.0),
+        ("versatile_vgg11_bn", 224, 4_224.0),
+        ("versatile_vgg13", 224, 6_279.0),
+        ("versatile_vgg19", 224, 10_903.0),
+        ("versatile_resnet18_v1", 224, 1_002.0),
+        ("versatile_resnet18_v2", 224, 942.0),
+        ("versatile_resnet34_v1", 224, 2_029.0),
+        ("versatile_resnet34_v2", 224, 1_906.0),
+        ("versatile_resnet50_v1", 224, 3_200.0),
+        ("versatile_resnet50_v2", 224, 3_003.0),
+        ("versatile_resnet101_v1", 224, 6_038.0),
+        ("versatile_resnet101_v2", 224, 5_664.0),
     ] {
         let network = create(name, &Options::default(), &Device::flex()).unwrap();
         let found = network.macs([3, side, side]) as f64 / 1e6;
         // The reference's counter of TNT and ViG adds one per element of norms, softmax and maxima.
         assert!((found / millions - 1.0).abs() < 1e-2, "{name}: {found} M, the table has {millions} M");
+    }
+}
+
+/// The papers' "MB" (MiB) of convolutions and fully connected layers.
+#[test]
+fn networks_take_the_published_room() {
+    for (name, mebibytes) in [
+        ("resnet50", 97.2),
+        ("versatile_resnet50_v1", 75.6),
+        ("versatile_resnet50_v2", 41.7),
+        ("versatile_vgg16", 205.7),
+        ("mask_vgg16_cifar_s4_shared", 14.1),
+        ("mask_vgg16_cifar_s4", 16.0),
+        ("mask_vgg16_cifar_s64", 2.7),
+    ] {
+        let network = create(name, &Options::default(), &Device::flex()).unwrap();
+        let found = storage(&network).mebibytes();
+        // Tables cut as well as round, and count biases or not.
+        assert!((found - mebibytes).abs() < 0.25, "{name}: {found} MiB, the table has {mebibytes}");
     }
 }
 
@@ -71,6 +106,11 @@ fn layers_are_listed_by_their_published_names() {
     assert_eq!((last.macs, last.params), (1_280_000, 1_281_000));
     assert!(layers.iter().any(|layer| layer.name == "blocks.3.0.se.conv_reduce"));
     assert!(layers.iter().all(|layer| !layer.name.is_empty()));
+
+    // Nested kernels are parts of one layer's weights.
+    let versatile = create("versatile_resnet18_v2", &Options::default(), &Device::flex()).unwrap();
+    let layers = versatile.layer_costs([3, 224, 224]);
+    assert!(layers.iter().all(|layer| !layer.name.is_empty()), "{layers:?}");
 
     let inception = create("se_bn_inception", &Options::default(), &Device::flex()).unwrap();
     let layers = inception.layer_costs([3, 224, 224]);

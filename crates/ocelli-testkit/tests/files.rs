@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
+use ocelli_image::backbone::versatile_filters::{self, vgg::Depth, vgg_cifar};
 use ocelli_image::backbone::{resnet::cifar, vgg};
 use ocelli_image::network::{Network, NetworkConfig};
 use ocelli_image::zoo::{Options, create};
 use ocelli_nn::weights::{WeightFile, write};
+use ocelli_nn::{ConvKind, MaskSharing};
 
 use crate::{filled, keys, testdata};
 
@@ -37,6 +39,9 @@ fn published_layouts_load_unchanged() {
         ("mobilenetv2_100", "baselines/mobilenetv2_100"),
         ("legacy_seresnet18", "baselines/legacy_seresnet18"),
         ("ghost_resnet50_s4_released", "ghostnet/ghost_resnet50_s4_released_224"),
+        ("versatile_vgg16", "versatile_filters/vgg16_spatial"),
+        ("versatile_resnet50_v2", "versatile_filters/resnet50_v2"),
+        ("mask_vgg16_cifar_s4", "versatile_filters/mask_vgg16_r4"),
     ] {
         let path = folder.path().join(format!("{name}.safetensors"));
         // With the entries nothing reads: counters, and what the released Ghost-ResNet carries along.
@@ -48,6 +53,51 @@ fn published_layouts_load_unchanged() {
         assert!(mismatch.is_empty());
         for (name, data) in network.state_dict() {
             assert_eq!(data, tensors[&name], "{name}");
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_network_may_be_wrapped_for_several_devices() {
+    let config = versatile_filters::vgg::Config {
+        stages: vec![vec![4]; 5],
+        num_classes: 3,
+        ..versatile_filters::vgg::Config::new(Depth::Vgg11, true)
+    };
+    let network = NetworkConfig::VersatileVgg(config).init(&Device::flex());
+    let expected = filled(network.tensor_specs());
+    let wrapped = expected
+        .iter()
+        .map(|(name, data)| (name.replacen("features.", "features.module.", 1), data.clone()))
+        .collect();
+    let (network, mismatch) = network.load_state_dict(wrapped);
+    assert!(mismatch.is_empty(), "{mismatch}");
+    assert_eq!(network.state_dict(), expected);
+}
+
+/// The network of `weights/masks.*`.
+fn masked() -> Network {
+    let conv = ConvKind::Mask { ratio: 2, sharing: MaskSharing::Separate };
+    let stages = vec![vec![4], vec![4]];
+    NetworkConfig::VersatileVggCifar(vgg_cifar::Config { stages, ..vgg_cifar::Config::new(conv) })
+        .init(&Device::flex())
+}
+
+#[test]
+fn masks_are_read_from_bytes() {
+    let expected = filled(masked().tensor_specs());
+    for name in ["masks.pth", "masks.safetensors"] {
+        let file = WeightFile::read(testdata(&format!("weights/{name}"))).unwrap();
+        let (network, _) = masked().load_weights(file, "masked", false).unwrap_or_else(|e| panic!("{e}"));
+        for (tensor, found) in network.state_dict() {
+            let (found, expected) = (found.try_to_vec::<f32>().unwrap(), &expected[&tensor]);
+            let expected = expected.try_to_vec::<f32>().unwrap();
+            if tensor.ends_with(".mask") {
+                let signs = expected.iter().map(|v| v.signum() / 2.0).collect::<Vec<_>>();
+                assert_eq!(found, signs, "{name}: {tensor}");
+            } else {
+                assert_eq!(found, expected, "{name}: {tensor}");
+            }
         }
     }
 }

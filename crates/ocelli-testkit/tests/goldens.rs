@@ -64,6 +64,11 @@ fn baselines() {
 }
 
 #[test]
+fn versatile_filters() {
+    run("versatile_filters");
+}
+
+#[test]
 // Nine digits name a float32 whatever the shortest form is.
 #[allow(clippy::excessive_precision)]
 fn filled_tensors_are_those_of_the_rule() {

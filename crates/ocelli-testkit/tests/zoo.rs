@@ -76,6 +76,28 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("pvig_s_224_gelu", 27_251_816),
     ("pvig_m_224_gelu", 49_526_088),
     ("pvig_b_224_gelu", 92_980_200),
+    ("versatile_vgg11", 51_184_136),
+    ("versatile_vgg11_bn", 51_189_640),
+    ("versatile_vgg13", 51_276_488),
+    // The plain networks' norms: 2 per channel.
+    ("versatile_vgg13_bn", 51_276_488 + 5_888),
+    ("versatile_vgg16", 53_931_976),
+    ("versatile_vgg16_bn", 53_940_424),
+    ("versatile_vgg19", 56_587_464),
+    ("versatile_vgg19_bn", 56_587_464 + 11_008),
+    ("versatile_resnet18_v1", 6_189_720),
+    ("versatile_resnet18_v2", 3_357_336),
+    ("versatile_resnet34_v1", 11_247_512),
+    ("versatile_resnet34_v2", 5_889_944),
+    ("versatile_resnet50_v1", 19_891_352),
+    ("versatile_resnet50_v2", 10_997_912),
+    ("versatile_resnet101_v1", 33_869_976),
+    ("versatile_resnet101_v2", 18_013_336),
+    ("mask_vgg16_cifar_s4", 18_405_882),
+    // 14,710,464 weights of convolutions by 4 and 64, 4,224 biases, 8,448 of norms, 5,130 of the classifier, and masks: one
+    // for all filters of a use, or one per output.
+    ("mask_vgg16_cifar_s4_shared", 3_677_616 + 4_224 + 8_448 + 5_130 + 4 * 33_435),
+    ("mask_vgg16_cifar_s64", 229_851 + 14_710_464 + 4_224 + 8_448 + 5_130),
 ];
 
 #[test]
@@ -88,6 +110,7 @@ fn every_network_has_its_published_number_of_parameters() {
             wrong.push(format!("{name}: {found}, expected {expected}"));
         }
     }
+    let rooms = ["resnet", "senet", "ghostnet", "mobilenetv2", "vgg", "versatile_filters"];
     wrong.extend(
         entries()
             .iter()

@@ -13,6 +13,7 @@ mod geometry;
 mod hostile;
 mod infer;
 mod noop;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use dead::remove_dead;
 pub use fold::fold_constants;
 pub use fuse::fuse_epilogues;
 pub use noop::remove_noops;
+pub use split::split_joined;
 
 use crate::ir::Graph;
 
@@ -40,7 +42,7 @@ pub fn optimize(graph: &mut Graph) {
         // Removes what the former left behind, so that single readers are seen as such.
         changed |= remove_dead(graph);
         changed |= merge_equal(graph);
-        if !changed && !fold_batch_norms(graph) {
+        if !changed && !split_joined(graph) && !fold_batch_norms(graph) {
             break;
         }
     }

@@ -217,6 +217,34 @@ fn a_residual_block_becomes_two_convolutions() {
 }
 
 #[test]
+fn joined_channels_are_changed_before_they_are_joined() {
+    let mut maker = Maker::new();
+    let x = maker.1;
+    let parts = [maker.conv(x, 1), maker.conv(x, 2)];
+    let mut shape = MAP;
+    shape[1] = Dim::Fixed(8);
+    let joined = maker.node(Op::Concat { axis: 1 }, &parts, &shape);
+    let [scale, shift, mean] = [1, 2, 3].map(|seed| maker.constant(&[8], noise(8, seed)));
+    let variance = maker.constant(&[8], (1..9).map(|v| v as f32 / 4.0).collect());
+    let inputs = [joined, scale, shift, mean, variance];
+    let norm = maker.node(Op::BatchNorm { epsilon: 1e-5 }, &inputs, &shape);
+    let relu = maker.unary(Unary::Relu, norm);
+    let (graph, kinds) = same_after(maker.graph(relu), optimize);
+    assert_eq!(kinds, ["conv", "conv", "concat"]);
+    assert!(matches!(graph.nodes[0].op, Op::Conv { activation: Some(Unary::Relu), bias: true, .. }));
+
+    // A part that something else reads keeps what it is.
+    let mut maker = Maker::new();
+    let parts = [maker.conv(maker.1, 1), maker.conv(maker.1, 2)];
+    let joined = maker.node(Op::Concat { axis: 1 }, &parts, &shape);
+    let relu = maker.unary(Unary::Relu, joined);
+    let both =
+        maker.node(Op::Concat { axis: 1 }, &[relu, parts[0]], &[MAP[0], Dim::Fixed(12), MAP[2], MAP[3]]);
+    let (_, kinds) = same_after(maker.graph(both), optimize);
+    assert_eq!(kinds.iter().filter(|kind| **kind == "concat").count(), 2);
+}
+
+#[test]
 fn a_residual_that_comes_later_is_computed_first() {
     // The other branch ends in no layer that could take in the sum.
     let mut m = Maker::new();

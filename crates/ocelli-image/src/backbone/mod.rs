@@ -5,6 +5,7 @@ pub mod mobilenetv2;
 pub mod resnet;
 pub mod senet;
 pub mod tnt;
+pub mod versatile_filters;
 pub mod vgg;
 pub mod vig;
 

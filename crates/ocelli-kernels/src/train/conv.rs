@@ -138,6 +138,7 @@ pub fn forward(
             rows,
             out: shared,
             out_start: group * rows * height * width,
+            accumulate: false,
         };
         product.run(isa);
     });
@@ -148,7 +149,7 @@ pub fn forward(
     output
 }
 
-fn add_bias(output: &mut [f32], bias: &[f32], area: usize) {
+pub(super) fn add_bias(output: &mut [f32], bias: &[f32], area: usize) {
     for picture in output.chunks_exact_mut(bias.len() * area) {
         for (plane, bias) in picture.chunks_exact_mut(area).zip(bias) {
             plane.iter_mut().for_each(|x| *x += bias);
@@ -247,6 +248,7 @@ pub fn backward_data(isa: Isa, shape: &ConvShape, grad: &[f32], weights: &[f32])
                 rows,
                 out: shared,
                 out_start: group * rows * area_in,
+                accumulate: false,
             };
             product.run(isa);
         });

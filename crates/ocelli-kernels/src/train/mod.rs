@@ -20,6 +20,7 @@ mod recycle;
 pub mod reference;
 mod team;
 mod transpose;
+pub mod versatile;
 mod weights;
 
 pub use conv::ConvShape;

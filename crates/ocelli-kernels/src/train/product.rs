@@ -48,6 +48,8 @@ pub struct Product<'a> {
     pub out: Shared<'a>,
     /// Where its first row starts; rows are a plane of the target apart.
     pub out_start: usize,
+    /// Whether the product is added to what is there.
+    pub accumulate: bool,
 }
 
 /// Terms summed per pass: a tile's rows and panels of this depth stay in the first-level cache.
@@ -199,7 +201,8 @@ impl Product<'_> {
                             c,
                             c_stride,
                             columns: if straight { width.min(columns - group.panel * PANEL) } else { width },
-                            accumulate: channel > 0,
+                            // Scattered sums are added in the end.
+                            accumulate: channel > 0 || self.accumulate && straight,
                             epilogue: Epilogue::NONE,
                             next: Next::NONE,
                         };
@@ -218,7 +221,8 @@ impl Product<'_> {
                     for (&place, &sum) in places.iter().zip(sums) {
                         if place != usize::MAX {
                             // SAFETY: as above.
-                            unsafe { *self.out.at(base + place) = sum };
+                            let out = unsafe { &mut *self.out.at(base + place) };
+                            *out = if self.accumulate { *out + sum } else { sum };
                         }
                     }
                 }

@@ -1,6 +1,7 @@
 //! Plain twins of the training kernels, as their definitions read.
 
 use crate::train::conv::ConvShape;
+use crate::train::versatile::VersatileShape;
 
 /// Calls `visit(output, input, weight)` with the places of all products of a convolution.
 fn visit(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
@@ -39,6 +40,40 @@ fn visit(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize)) {
 pub fn conv(shape: &ConvShape, input: &[f32], weights: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; shape.output_len()];
     visit(shape, |o, i, w| out[o] += input[i] * weights[w]);
+    out
+}
+
+/// Convolution with versatile filters: one with every secondary filter written out, zeros where its masks are zero.
+pub fn versatile(shape: &VersatileShape, input: &[f32], weights: &[f32]) -> Vec<f32> {
+    let conv = &shape.conv;
+    let [height, width] = conv.kernel;
+    let (channels, taps) = (conv.channels_in / conv.groups, height * width);
+    let filters = conv.channels_out;
+    let [out_height, out_width] = conv.output();
+    let plane = out_height * out_width;
+    let mut out = vec![0.0; conv.batch * shape.maps() * plane];
+    for (block, nest, window) in
+        (0..shape.nests * shape.windows()).map(|b| (b, b / shape.windows(), b % shape.windows()))
+    {
+        let mut masked = vec![0.0; filters * channels * taps];
+        for (at, weight) in masked.iter_mut().enumerate() {
+            let (filter, channel, tap) = (at / (channels * taps), at / taps % channels, at % taps);
+            let (y, x) = (tap / width, tap % width);
+            let core = (nest..height - nest).contains(&y) && (nest..width - nest).contains(&x);
+            let start = window * shape.step;
+            let seen = (start..start + channels - shape.delta).contains(&channel);
+            if core && seen {
+                let from = if shape.mask { channel } else { channel - start };
+                *weight = weights[(filter * channels + from) * taps + tap];
+            }
+        }
+        let maps = self::conv(conv, input, &masked);
+        for n in 0..conv.batch {
+            let len = filters * plane;
+            out[(n * shape.nests * shape.windows() + block) * len..][..len]
+                .copy_from_slice(&maps[n * len..][..len]);
+        }
+    }
     out
 }
 

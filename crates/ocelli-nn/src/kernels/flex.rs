@@ -7,6 +7,7 @@ use ocelli_kernels::Isa;
 use ocelli_kernels::train::join::{self, Parts};
 use ocelli_kernels::train::norm::{self, Clamp, NormShape, Normalised};
 use ocelli_kernels::train::pool::{self, PoolShape};
+use ocelli_kernels::train::versatile::{self, VersatileShape};
 use ocelli_kernels::train::{ConvShape, conv, depthwise};
 
 use super::ops::KernelOps;
@@ -44,6 +45,20 @@ pub(super) fn convolve(
     };
     let [height, width] = shape.output();
     tensor(output, [shape.batch, shape.channels_out, height, width])
+}
+
+/// Convolution with versatile filters.
+pub(super) fn versatile(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    shape: &VersatileShape,
+) -> FlexTensor {
+    let (x, weight) = (in_order(x.clone()), in_order(weight.clone()));
+    let bias = bias.cloned().map(in_order);
+    let output = versatile::forward(Isa::best(), shape, slice(&x), slice(&weight), bias.as_ref().map(slice));
+    let [height, width] = shape.conv.output();
+    tensor(output, [shape.conv.batch, shape.maps(), height, width])
 }
 
 /// The extents batch norm sees in `x`.

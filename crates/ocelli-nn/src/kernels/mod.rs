@@ -16,8 +16,9 @@ use burn::tensor::{DType, Device, Int, Tensor};
 use ocelli_kernels::train::ConvShape;
 use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
+use ocelli_kernels::train::versatile::VersatileShape;
 
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, Flex};
 use graph::GraphOps;
 use ops::KernelOps;
 use record::RecordOps;
@@ -40,6 +41,23 @@ pub(crate) fn conv2d(
         Some(bias) => Dispatch::conv_with_bias(x, weight, bias.into_dispatch(), shape),
         None => Dispatch::conv(x, weight, shape),
     })
+}
+
+/// Convolution with versatile filters of tensors that record no gradients; `bias` is one number per map. Nothing, where a
+/// tensor lives elsewhere.
+pub(crate) fn versatile(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    shape: &VersatileShape,
+) -> Option<Tensor<4>> {
+    let x = x.try_into_primitive::<Flex>().ok()?;
+    let weight = weight.try_into_primitive::<Flex>().ok()?;
+    let bias = match bias {
+        Some(bias) => Some(bias.try_into_primitive::<Flex>().ok()?),
+        None => None,
+    };
+    Some(Tensor::from_primitive::<Flex>(flex::versatile(&x, &weight, bias.as_ref(), shape)))
 }
 
 /// What [`batch_norm`] gives: the output, the batch's mean and its biased variance.

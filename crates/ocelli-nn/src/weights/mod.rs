@@ -68,7 +68,8 @@ impl WeightsError {
 pub struct WeightFile {
     /// Where it came from, for messages.
     pub path: PathBuf,
-    /// Tensors by name. Integer tensors (counters) are left out.
+    /// Tensors by name. Integer tensors (counters) are left out, but for binary masks (`*.mask` of bytes 0 and 1), which become
+    /// -0.5 and 0.5.
     pub tensors: BTreeMap<String, TensorData>,
     /// The `ocelli` entry of the header.
     pub description: Option<String>,
@@ -218,6 +219,11 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether bytes called `name` are a binary mask.
+fn is_mask(name: &str) -> bool {
+    name.rsplit('.').next() == Some("mask")
+}
+
 /// Converts little-endian elements to float32; `None` for kinds that hold no weights.
 fn to_f32(kind: Kind, bytes: &[u8]) -> Option<Vec<f32>> {
     fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
@@ -228,6 +234,8 @@ fn to_f32(kind: Kind, bytes: &[u8]) -> Option<Vec<f32>> {
         Kind::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
         Kind::F16 => each(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
         Kind::Bf16 => each(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
+        // As the masks' authors read them: only the sign counts, which -1 and 1 keep too.
+        Kind::Mask => bytes.iter().map(|&byte| f32::from(byte as i8) - 0.5).collect(),
         Kind::Other => return None,
     })
 }
@@ -238,5 +246,7 @@ enum Kind {
     F64,
     F16,
     Bf16,
+    /// One byte per element.
+    Mask,
     Other,
 }

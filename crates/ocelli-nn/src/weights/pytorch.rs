@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::TensorData;
 use pytorch_reader::{DType, PytorchReader};
 
-use super::{Kind, WeightFile, WeightsError, to_f32};
+use super::{Kind, WeightFile, WeightsError, is_mask, to_f32};
 
 pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
     let malformed =
@@ -18,6 +18,7 @@ pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
             DType::F64 => Kind::F64,
             DType::F16 => Kind::F16,
             DType::BF16 => Kind::Bf16,
+            DType::I8 | DType::U8 | DType::Bool if is_mask(&name) => Kind::Mask,
             _ => Kind::Other,
         };
         if matches!(kind, Kind::Other) {

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
-use super::{Kind, METADATA_KEY, WeightFile, WeightsError, replace, to_f32};
+use super::{Kind, METADATA_KEY, WeightFile, WeightsError, is_mask, replace, to_f32};
 
 pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
     let bytes = std::fs::read(path).map_err(WeightsError::io(path))?;
@@ -24,6 +24,7 @@ pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
             Dtype::F64 => Kind::F64,
             Dtype::F16 => Kind::F16,
             Dtype::BF16 => Kind::Bf16,
+            Dtype::I8 | Dtype::U8 | Dtype::BOOL if is_mask(name) => Kind::Mask,
             _ => Kind::Other,
         };
         if let Some(values) = to_f32(kind, view.data()) {

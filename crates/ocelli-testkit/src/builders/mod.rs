@@ -6,6 +6,7 @@ mod senet;
 mod senet_files;
 mod tnt;
 mod vig;
+mod versatile_filters;
 
 use ocelli_image::network::{Network, NetworkConfig};
 
@@ -25,6 +26,7 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         Some(("tnt", kind)) => tnt::run(case, kind),
         Some(("vig", kind)) => vig::run(case, kind),
         Some(("baselines", kind)) => baselines::run(case, kind),
+        _ if case.system == "versatile_filters" => versatile_filters::run(case),
         _ => unknown(case),
     }
 }

@@ -3,7 +3,7 @@
 use ocelli_image::backbone::resnet::{self, Bottleneck, BottleneckShape, SeConfig, SePlacement, cifar};
 use ocelli_image::backbone::senet::{legacy, mobilenet};
 use ocelli_image::network::NetworkConfig;
-use ocelli_nn::{Activation, Squeeze, SqueezeExcite, Taps};
+use ocelli_nn::{Activation, ConvKind, Squeeze, SqueezeExcite, Taps};
 
 use super::{network, senet_files, unknown};
 use crate::case::{Case, Result};
@@ -117,6 +117,7 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 stride: case.config_or("stride", 1)?,
                 groups: case.config_or("groups", 1)?,
                 down_kernel: 1,
+                conv: ConvKind::Plain,
             };
             let placement: SePlacement = case.config("placement")?;
             let se = SeConfig { placement, ..ablation(case, SeConfig::paper(case.config("reduction")?))? };

@@ -1,6 +1,6 @@
 //! The serialisable description of a ResNet.
 
-use ocelli_nn::{Activation, Squeeze, make_divisible};
+use ocelli_nn::{Activation, Squeeze, Versatile, make_divisible};
 use serde::{Deserialize, Serialize};
 
 /// Kind of residual block.
@@ -122,6 +122,9 @@ pub struct Config {
     pub reduce_first: bool,
     /// Squeeze-and-excitation.
     pub se: Option<SeConfig>,
+    /// Versatile filters in all convolutions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versatile: Option<Versatile>,
     /// Channels of the input.
     pub in_channels: usize,
     /// Classes.
@@ -142,6 +145,7 @@ impl Config {
             down_3x3: false,
             reduce_first: false,
             se: None,
+            versatile: None,
             in_channels: 3,
             num_classes: 1000,
             drop_rate: 0.0,
@@ -151,6 +155,12 @@ impl Config {
     /// With timm's squeeze-and-excitation.
     pub fn with_se(mut self) -> Self {
         self.se = Some(SeConfig::MODERN);
+        self
+    }
+
+    /// With versatile filters.
+    pub fn with_versatile(mut self, versatile: Versatile) -> Self {
+        self.versatile = Some(versatile);
         self
     }
 

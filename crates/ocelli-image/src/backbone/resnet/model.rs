@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::penal::residual as residual_sum;
 use ocelli_nn::{
-    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, Linear, LinearConfig, MaxPool2d,
-    Slot, SqueezeExcite, Taps, global_avg_pool,
+    Activation, BatchNorm, BatchNormConfig, Conv2dConfig, ConvKind, Convolution, Dropout, Linear,
+    LinearConfig, MaxPool2d, Slot, SqueezeExcite, Taps, global_avg_pool,
 };
 
 use super::config::{Block, Config, SeConfig, SePlacement, Stem};
@@ -31,12 +31,12 @@ pub struct Net {
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)]
 enum StemConv {
-    Single(Conv2d),
+    Single(Convolution),
     Deep(DeepStem),
 }
 
 /// `conv1.0, .1, (ReLU .2), .3, .4, (ReLU .5), .6` in timm's sequential.
-type DeepStem = (Conv2d, BatchNorm, Slot, Conv2d, BatchNorm, Slot, Conv2d);
+type DeepStem = (Convolution, BatchNorm, Slot, Convolution, BatchNorm, Slot, Convolution);
 
 /// A residual block of either kind.
 #[derive(Module, Debug)]
@@ -47,14 +47,14 @@ enum Residual {
 }
 
 /// Projection of the shortcut.
-type Downsample = (Conv2d, BatchNorm);
+type Downsample = (Convolution, BatchNorm);
 
 /// Two 3x3 convolutions.
 #[derive(Module, Debug)]
 pub struct BasicBlock {
-    conv1: Conv2d,
+    conv1: Convolution,
     bn1: BatchNorm,
-    conv2: Conv2d,
+    conv2: Convolution,
     bn2: BatchNorm,
     se: Option<SqueezeExcite>,
     downsample: Option<Downsample>,
@@ -65,11 +65,11 @@ pub struct BasicBlock {
 /// 1x1, 3x3 (stride, groups), 1x1.
 #[derive(Module, Debug)]
 pub struct Bottleneck {
-    conv1: Conv2d,
+    conv1: Convolution,
     bn1: BatchNorm,
-    conv2: Conv2d,
+    conv2: Convolution,
     bn2: BatchNorm,
-    conv3: Conv2d,
+    conv3: Convolution,
     bn3: BatchNorm,
     se: Option<SqueezeExcite>,
     downsample: Option<Downsample>,
@@ -94,6 +94,8 @@ pub struct BottleneckShape {
     pub groups: usize,
     /// Kernel of the projection.
     pub down_kernel: usize,
+    /// Kind of all convolutions.
+    pub conv: ConvKind,
 }
 
 fn norm(channels: usize, device: &Device) -> BatchNorm {
@@ -105,11 +107,12 @@ fn project(
     channels_out: usize,
     stride: usize,
     kernel: usize,
+    conv: ConvKind,
     device: &Device,
 ) -> Option<Downsample> {
     (stride != 1 || channels_in != channels_out).then(|| {
         let kernel = if stride == 1 { 1 } else { kernel };
-        let conv = Conv2dConfig::new(channels_in, channels_out, kernel).stride(stride).init(device);
+        let conv = conv.init(Conv2dConfig::new(channels_in, channels_out, kernel).stride(stride), device);
         (conv, norm(channels_out, device))
     })
 }
@@ -125,26 +128,27 @@ impl BasicBlock {
         channels_out: usize,
         stride: usize,
         se: Option<SeConfig>,
+        conv: ConvKind,
         device: &Device,
     ) -> Self {
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
         let se_channels = if placement == SePlacement::Pre { channels_in } else { channels_out };
         Self {
-            conv1: Conv2dConfig::new(channels_in, channels_out, 3).stride(stride).init(device),
+            conv1: conv.init(Conv2dConfig::new(channels_in, channels_out, 3).stride(stride), device),
             bn1: norm(channels_out, device),
-            conv2: Conv2dConfig::new(channels_out, channels_out, 3).init(device),
+            conv2: conv.init(Conv2dConfig::new(channels_out, channels_out, 3), device),
             bn2: norm(channels_out, device),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, 1, device),
+            downsample: project(channels_in, channels_out, stride, 1, conv, device),
             placement,
         }
     }
 
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
-            let y = inner(self.bn1.forward_then(self.conv1.forward(y), RELU));
-            (self.conv2.forward(y), &self.bn2)
+        residual(x, self.placement, &self.se, &self.downsample, taps, |y, taps, inner| {
+            let y = inner(self.bn1.forward_then(seen(&self.conv1, y, "conv1", taps), RELU), taps);
+            (seen(&self.conv2, y, "conv2", taps), &self.bn2)
         })
     }
 }
@@ -152,7 +156,7 @@ impl BasicBlock {
 impl Bottleneck {
     /// A block of the given shape.
     pub fn new(shape: BottleneckShape, se: Option<SeConfig>, device: &Device) -> Self {
-        let BottleneckShape { channels_in, reduced, width, channels_out, stride, groups, down_kernel } =
+        let BottleneckShape { channels_in, reduced, width, channels_out, stride, groups, down_kernel, conv } =
             shape;
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
         let se_channels = match placement {
@@ -161,42 +165,44 @@ impl Bottleneck {
             _ => channels_out,
         };
         Self {
-            conv1: Conv2dConfig::new(channels_in, reduced, 1).init(device),
+            conv1: conv.init(Conv2dConfig::new(channels_in, reduced, 1), device),
             bn1: norm(reduced, device),
-            conv2: Conv2dConfig::new(reduced, width, 3).stride(stride).groups(groups).init(device),
+            conv2: conv.init(Conv2dConfig::new(reduced, width, 3).stride(stride).groups(groups), device),
             bn2: norm(width, device),
-            conv3: Conv2dConfig::new(width, channels_out, 1).init(device),
+            conv3: conv.init(Conv2dConfig::new(width, channels_out, 1), device),
             bn3: norm(channels_out, device),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, down_kernel, device),
+            downsample: project(channels_in, channels_out, stride, down_kernel, conv, device),
             placement,
         }
     }
 
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     ///
-    /// Offers the re-weighted map to `taps` as `se`.
+    /// Offers its convolutions' maps to `taps`, and the re-weighted map as `se`.
     pub fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        residual(x, self.placement, &self.se, &self.downsample, taps, |y, inner| {
-            let y = self.bn1.forward_then(self.conv1.forward(y), RELU);
-            let y = inner(self.bn2.forward_then(self.conv2.forward(y), RELU));
-            (self.conv3.forward(y), &self.bn3)
+        residual(x, self.placement, &self.se, &self.downsample, taps, |y, taps, inner| {
+            let y = self.bn1.forward_then(seen(&self.conv1, y, "conv1", taps), RELU);
+            let y = inner(self.bn2.forward_then(seen(&self.conv2, y, "conv2", taps), RELU), taps);
+            (seen(&self.conv3, y, "conv3", taps), &self.bn3)
         })
     }
 }
 
-/// A residual unit around `branch`, with squeeze-and-excitation where `placement` puts it. `branch` is handed
-/// the input and what to do with its inner map (the place of SE_3×3); it gives its last convolution's output and
-/// the norm that follows.
+/// What a branch does to its inner map (the place of SE_3×3).
+type Inner<'a> = &'a dyn Fn(Tensor<4>, &mut Taps) -> Tensor<4>;
+
+/// A residual unit around `branch`, with squeeze-and-excitation where `placement` puts it. `branch` gives its last
+/// convolution's output and the norm that follows.
 fn residual<'a>(
     x: Tensor<4>,
     placement: SePlacement,
     se: &Option<SqueezeExcite>,
     downsample: &Option<Downsample>,
     taps: &mut Taps,
-    branch: impl FnOnce(Tensor<4>, &mut dyn FnMut(Tensor<4>) -> Tensor<4>) -> (Tensor<4>, &'a BatchNorm),
+    branch: impl FnOnce(Tensor<4>, &mut Taps, Inner) -> (Tensor<4>, &'a BatchNorm),
 ) -> Tensor<4> {
-    let mut excite = |at: SePlacement, y: Tensor<4>| match se {
+    let excite = |at: SePlacement, y: Tensor<4>, taps: &mut Taps| match se {
         Some(se) if at == placement => {
             let y = se.forward(y);
             taps.see("se", &y);
@@ -204,39 +210,48 @@ fn residual<'a>(
         }
         _ => y,
     };
-    let input = excite(SePlacement::Pre, x.clone());
-    let (y, norm) = branch(input, &mut |inner| excite(SePlacement::Inner, inner));
+    let input = excite(SePlacement::Pre, x.clone(), taps);
+    let (y, norm) = branch(input, taps, &|inner, taps| excite(SePlacement::Inner, inner, taps));
     let excited = se.is_some() && placement == SePlacement::Standard;
-    let (y, norm) = if excited { (excite(placement, norm.forward(y)), None) } else { (y, Some(norm)) };
+    let (y, norm) = if excited { (excite(placement, norm.forward(y), taps), None) } else { (y, Some(norm)) };
     let shortcut = match downsample {
-        Some((conv, bn)) => bn.forward(conv.forward(x)),
+        Some((conv, bn)) => bn.forward(seen(conv, x, "downsample.0", taps)),
         None => x,
     };
-    let shortcut = excite(SePlacement::Identity, shortcut);
+    let shortcut = excite(SePlacement::Identity, shortcut, taps);
     let sum = match norm {
         Some(norm) => norm.forward_add(y, shortcut, RELU),
         None => RELU.forward(residual_sum(y, shortcut)),
     };
-    excite(SePlacement::Post, sum)
+    excite(SePlacement::Post, sum, taps)
+}
+
+/// `conv` of `x`, offered to `taps`.
+fn seen(conv: &Convolution, x: Tensor<4>, name: &str, taps: &mut Taps) -> Tensor<4> {
+    let y = conv.forward(x);
+    taps.see(name, &y);
+    y
 }
 
 impl BackboneConfig for Config {
     type Net = Net;
 
     fn init(&self, device: &Device) -> Net {
+        let kind = ConvKind::from(self.versatile);
+        let conv = |plain| kind.init(plain, device);
         let (conv1, stem) = match self.stem {
             Stem::Conv7x7 => {
-                (StemConv::Single(Conv2dConfig::new(self.in_channels, 64, 7).stride(2).init(device)), 64)
+                (StemConv::Single(conv(Conv2dConfig::new(self.in_channels, 64, 7).stride(2))), 64)
             }
             Stem::Deep { width } => (
                 StemConv::Deep((
-                    Conv2dConfig::new(self.in_channels, width, 3).stride(2).init(device),
+                    conv(Conv2dConfig::new(self.in_channels, width, 3).stride(2)),
                     norm(width, device),
                     Slot {},
-                    Conv2dConfig::new(width, width, 3).init(device),
+                    conv(Conv2dConfig::new(width, width, 3)),
                     norm(width, device),
                     Slot {},
-                    Conv2dConfig::new(width, 2 * width, 3).init(device),
+                    conv(Conv2dConfig::new(width, 2 * width, 3)),
                 )),
                 2 * width,
             ),
@@ -254,6 +269,7 @@ impl BackboneConfig for Config {
                             channels_out,
                             stride,
                             self.se,
+                            kind,
                             device,
                         )),
                         Block::Bottleneck => {
@@ -266,6 +282,7 @@ impl BackboneConfig for Config {
                                 stride,
                                 groups: self.groups,
                                 down_kernel: if self.down_3x3 { 3 } else { 1 },
+                                conv: kind,
                             };
                             Residual::Bottleneck(Bottleneck::new(shape, self.se, device))
                         }
@@ -292,7 +309,7 @@ impl BackboneConfig for Config {
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         let x = match &self.conv1 {
-            StemConv::Single(conv) => conv.forward(x),
+            StemConv::Single(conv) => seen(conv, x, "conv1", taps),
             StemConv::Deep((a, bn_a, _, b, bn_b, _, c)) => {
                 let x = bn_a.forward_then(a.forward(x), RELU);
                 c.forward(bn_b.forward_then(b.forward(x), RELU))
@@ -304,14 +321,15 @@ impl Backbone for Net {
         taps.see("maxpool", &x);
         for (index, stage) in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().enumerate()
         {
+            let stage_name = index + 1;
             for (block, residual) in stage.iter().enumerate() {
-                x = match residual {
-                    Residual::Basic(block) => block.forward(x, &mut Taps::none()),
-                    Residual::Bottleneck(block) => block.forward(x, &mut Taps::none()),
-                };
-                taps.see(format_args!("layer{}.{block}", index + 1), &x);
+                x = taps.within(format_args!("layer{stage_name}.{block}"), |taps| match residual {
+                    Residual::Basic(block) => block.forward(x, taps),
+                    Residual::Bottleneck(block) => block.forward(x, taps),
+                });
+                taps.see(format_args!("layer{stage_name}.{block}"), &x);
             }
-            taps.see(format_args!("layer{}", index + 1), &x);
+            taps.see(format_args!("layer{stage_name}"), &x);
         }
         x
     }
