@@ -13,7 +13,7 @@ use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
+use crate::backbone::{Backbone, BackboneConfig, FeatureInfo, drnet};
 
 /// Declares the networks: one line per backbone, `Name(path to its room)`, where the room exports the network
 /// as `Net` and its description as `Config`.
@@ -92,6 +92,7 @@ backbones! {
     VggCifar(backbone::ghostnet::vgg_cifar),
     MobileNetV2(backbone::mobilenetv2),
     Vgg(backbone::vgg),
+    DrNet(backbone::drnet),
 }
 
 impl Network {
@@ -102,8 +103,20 @@ impl Network {
 
     /// As [`forward`](Self::forward), offering the named intermediate maps to `taps`.
     pub fn forward_tapped(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
-        let features = self.backbone().forward_features(x, taps);
-        self.backbone().forward_head(features, taps)
+        self.backbone().forward(x, taps)
+    }
+
+    /// Loss `[1]` and logits `[batch, classes]` of a training step on `targets` `[batch, classes]`.
+    pub fn training_loss(&self, x: Tensor<4>, targets: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+        self.backbone().training_loss(x, targets)
+    }
+
+    /// The network as one that chooses the resolution per picture, if it does.
+    pub fn dynamic(&self) -> Option<&drnet::Net> {
+        match self {
+            Self::DrNet(net) => Some(net),
+            _ => None,
+        }
     }
 
     /// The last map before pooling, `[batch, features, h, w]`.
@@ -245,7 +258,8 @@ impl Network {
                 None => (name, data),
             }
         };
-        tensors
+        self.backbone()
+            .rearrange(tensors)
             .into_iter()
             .filter(|(name, _)| !self.ignored(name))
             .map(|(name, data)| adopt(name, data))
@@ -284,9 +298,14 @@ impl Network {
             file.tensors.retain(|name, _| !name.starts_with(&head));
         }
         let WeightFile { path, tensors, .. } = file;
+        let fresh = self.backbone().starts_fresh();
+        let fresh = fresh.filter(|part| !tensors.keys().any(|name| name.starts_with(part)));
         let (network, mut mismatch) = self.load_state_dict(tensors);
+        if let Some(part) = fresh {
+            mismatch.missing.retain(|name| !network.published_name(name).starts_with(part));
+        }
         if !fits {
-            mismatch.missing.retain(|name| !name.starts_with(&head));
+            mismatch.missing.retain(|name| !network.published_name(name).starts_with(&head));
         }
         if mismatch.is_empty() {
             Ok((network, fits))

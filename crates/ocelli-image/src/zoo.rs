@@ -195,6 +195,7 @@ pub fn entries() -> Vec<Entry> {
         backbone::ghostnet::entries(),
         backbone::mobilenetv2::entries(),
         backbone::vgg::entries(),
+        backbone::drnet::entries(),
     ]
     .into_iter()
     .flatten()

@@ -34,6 +34,14 @@ pub(crate) fn bernoulli(count: usize, keep: f64) -> Vec<f32> {
     })
 }
 
+/// `count` numbers of the current thread's generator, uniform in `[0, 1)`.
+pub fn uniform(count: usize) -> Vec<f64> {
+    RNG.with(|rng| {
+        let mut rng = rng.borrow_mut();
+        (0..count).map(|_| unit(&mut *rng)).collect()
+    })
+}
+
 /// Uniform in `[0, 1)` with 53 bits.
 pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)

@@ -23,6 +23,11 @@ impl Taps {
         Self { wanted: names.into_iter().map(Into::into).collect(), seen: Vec::new() }
     }
 
+    /// Whether the map called `name` was asked for.
+    pub fn wants(&self, name: impl std::fmt::Display) -> bool {
+        !self.wanted.is_empty() && self.wanted.contains(&name.to_string())
+    }
+
     /// Offers the map called `name`, `[batch, channels, height, width]`.
     pub fn see(&mut self, name: impl std::fmt::Display, map: &Tensor<4>) {
         if self.wanted.is_empty() {

@@ -43,6 +43,8 @@ pub struct Expected {
     pub shape: Vec<usize>,
     /// Step per axis of the stored elements.
     pub stride: Vec<usize>,
+    /// Step of the stored elements along the flattened tensor, 1 where the axes have steps.
+    pub flat_stride: usize,
     /// Largest admitted `max|a-b| / max|b|`.
     pub tolerance: f64,
     /// Largest admitted absolute value, where the exact value is zero.
@@ -68,7 +70,8 @@ impl Case {
         let json: Value = serde_json::from_str(&text).map_err(|error| at(error.to_string()))?;
         let text = |key: &str| json[key].as_str().unwrap_or_default().to_string();
         let tensors = path.with_extension("safetensors");
-        let stored = WeightFile::read(&tensors).map_err(|error| error.to_string())?.tensors;
+        let mut stored = WeightFile::read(&tensors).map_err(|error| error.to_string())?.tensors;
+        stored.extend(integers(&tensors)?);
         Ok(Self {
             path: path.to_path_buf(),
             name: text("case"),
@@ -142,7 +145,9 @@ impl Case {
             .flatten()
             .map(|output| {
                 let shape = shape(&output["shape"]);
-                let stride = if output["slice"].is_object() {
+                // One number strides over the flattened tensor, a list over the axes.
+                let flat = output["slice"]["stride"].as_u64();
+                let stride = if output["slice"].is_object() && flat.is_none() {
                     self::shape(&output["slice"]["stride"])
                 } else {
                     vec![1; shape.len()]
@@ -150,6 +155,7 @@ impl Case {
                 Expected {
                     name: output["name"].as_str().unwrap_or_default().to_string(),
                     stride,
+                    flat_stride: flat.map_or(1, |stride| (stride as usize).max(1)),
                     tolerance: output["rel_tolerance"].as_f64().unwrap_or(default),
                     zero_tolerance: output["exactly_zero_in_theory"]
                         .as_bool()
@@ -171,6 +177,21 @@ impl Case {
     pub fn output_names(&self) -> Vec<String> {
         self.expected().into_iter().map(|expected| expected.name).collect()
     }
+}
+
+/// The 32-bit integers of a safetensors file, which weight files leave out: choices, labels.
+fn integers(path: &Path) -> Result<BTreeMap<String, TensorData>> {
+    let at = |problem: String| format!("{}: {problem}", path.display());
+    let bytes = std::fs::read(path).map_err(|error| at(error.to_string()))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| at(error.to_string()))?;
+    let whole = file.iter().filter(|(_, view)| view.dtype() == safetensors::Dtype::I32);
+    Ok(whole
+        .map(|(name, view)| {
+            let values: Vec<i32> =
+                view.data().as_chunks::<4>().0.iter().map(|chunk| i32::from_le_bytes(*chunk)).collect();
+            (name.to_string(), TensorData::new(values, view.shape().to_vec()))
+        })
+        .collect())
 }
 
 fn shape(value: &Value) -> Vec<usize> {

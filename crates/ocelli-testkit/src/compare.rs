@@ -36,33 +36,39 @@ pub fn compare(case: &Case, produced: &BTreeMap<String, TensorData>) -> Vec<Comp
 }
 
 fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparison {
-    let tolerance = expected.zero_tolerance.unwrap_or(expected.tolerance);
+    let stored = case.stored.get(&expected.name);
+    // Counts and indices are exact.
+    let exact = stored.is_some_and(|data| !data.dtype().is_float());
+    let tolerance = if exact { 0.0 } else { expected.zero_tolerance.unwrap_or(expected.tolerance) };
     let result =
         |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
     let fail = |reason: String| result(f64::NAN, Verdict::Fail(reason));
     let Some(found) = found else { return fail("not produced".into()) };
-    let Some(want) = case.stored.get(&expected.name) else { return fail("not stored in the case".into()) };
+    let Some(want) = stored else { return fail("not stored in the case".into()) };
     let found_shape: Vec<usize> = found.shape().iter().copied().collect();
     // A scalar counts as a vector of one.
-    let same =
-        found_shape == expected.shape || found_shape.iter().product::<usize>() == 1 && expected.shape == [1];
+    let scalar = |shape: &[usize]| shape.len() <= 1 && shape.iter().product::<usize>() == 1;
+    let same = found_shape == expected.shape || scalar(&found_shape) && scalar(&expected.shape);
     if !same {
         return fail(format!("shape {found_shape:?}, expected {:?}", expected.shape));
     }
-    let (Ok(found), Ok(want)) = (found.as_slice::<f32>(), want.as_slice::<f32>()) else {
-        return fail("not float32".into());
+    let (Some(found), Some(want)) = (numbers(found), numbers(want)) else {
+        return fail("neither float32 nor integers".into());
     };
-    let picked = strided(found, &expected.shape, &expected.stride);
+    let picked: Vec<f64> = strided(&found, &expected.shape, &expected.stride)
+        .into_iter()
+        .step_by(expected.flat_stride)
+        .collect();
     if picked.len() != want.len() {
         return fail(format!("{} elements picked, {} stored", picked.len(), want.len()));
     }
     let largest = |values: &mut dyn Iterator<Item = f64>| {
         values.fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) })
     };
-    let scale = largest(&mut want.iter().map(|v| f64::from(v.abs())));
-    let difference = largest(&mut picked.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())));
+    let scale = largest(&mut want.iter().map(|v| v.abs()));
+    let difference = largest(&mut picked.iter().zip(&want).map(|(a, b)| (a - b).abs()));
     let error = match expected.zero_tolerance {
-        Some(_) => largest(&mut picked.iter().map(|v| f64::from(v.abs()))),
+        Some(_) => largest(&mut picked.iter().map(|v| v.abs())),
         None if scale == 0.0 => difference,
         None => difference / scale,
     };
@@ -74,8 +80,19 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     result(error, verdict)
 }
 
+/// The elements of float32 and integer tensors.
+fn numbers(data: &TensorData) -> Option<Vec<f64>> {
+    if let Ok(values) = data.as_slice::<f32>() {
+        return Some(values.iter().map(|&v| f64::from(v)).collect());
+    }
+    if let Ok(values) = data.as_slice::<i32>() {
+        return Some(values.iter().map(|&v| f64::from(v)).collect());
+    }
+    data.as_slice::<i64>().ok().map(|values| values.iter().map(|&v| v as f64).collect())
+}
+
 /// Every `stride[i]`-th element along axis `i`, row-major.
-fn strided(values: &[f32], shape: &[usize], stride: &[usize]) -> Vec<f32> {
+fn strided(values: &[f64], shape: &[usize], stride: &[usize]) -> Vec<f64> {
     if stride.iter().all(|&s| s == 1) {
         return values.to_vec();
     }

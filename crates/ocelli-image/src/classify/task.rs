@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Batch, Loader};
 use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
@@ -54,8 +54,7 @@ impl Task for ClassifyTask {
         let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), &device);
         let targets = batch.targets.unwrap_or_else(|| one_hot(&batch.labels, classes));
         let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
-        let logits = model.forward(x);
-        let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-(samples as f64));
+        let (loss, logits) = model.training_loss(x, targets);
         let correct = (!self.mixing).then(|| {
             let logits = logits.detach().into_data();
             let rows = logits.as_slice::<f32>().expect("logits are float32");

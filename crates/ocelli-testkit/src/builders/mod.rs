@@ -1,6 +1,7 @@
 //! Builders: from a case's `config` to the outputs it asks for. One file per system.
 
 mod baselines;
+mod drnet;
 mod ghostnet;
 mod senet;
 mod senet_files;
@@ -21,6 +22,9 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         Some(("senet", kind)) => senet::run(case, kind),
         Some(("ghostnet", kind)) => ghostnet::run(case, kind),
         Some(("baselines", kind)) => baselines::run(case, kind),
+        Some(("drnet", _)) => drnet::run(case),
+        // These cases name no builder.
+        None if case.json["system"] == "drnet" => drnet::run(case),
         _ => unknown(case),
     }
 }

@@ -7,7 +7,7 @@ use ocelli_nn::{
     Slot, SqueezeExcite, Taps, global_avg_pool,
 };
 
-use super::config::{Block, Config, SeConfig, SePlacement, Stem};
+use super::config::{Block, Config, Norms, SeConfig, SePlacement, Stem};
 use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
 
 const RELU: Activation = Activation::Relu;
@@ -95,8 +95,8 @@ pub struct BottleneckShape {
     pub down_kernel: usize,
 }
 
-fn norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels).init(device)
+fn norm(channels: usize, norms: Norms, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels).sets(norms.sets).init(device)
 }
 
 fn project(
@@ -104,12 +104,14 @@ fn project(
     channels_out: usize,
     stride: usize,
     kernel: usize,
+    norms: Norms,
     device: &Device,
 ) -> Option<Downsample> {
     (stride != 1 || channels_in != channels_out).then(|| {
         let kernel = if stride == 1 { 1 } else { kernel };
         let conv = Conv2dConfig::new(channels_in, channels_out, kernel).stride(stride).init(device);
-        (conv, norm(channels_out, device))
+        let norm = BatchNormConfig::new(channels_out).sets(norms.sets).pinned(norms.pin_projections);
+        (conv, norm.init(device))
     })
 }
 
@@ -124,19 +126,26 @@ impl BasicBlock {
         channels_out: usize,
         stride: usize,
         se: Option<SeConfig>,
+        norms: Norms,
         device: &Device,
     ) -> Self {
+        let norm = |channels| norm(channels, norms, device);
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
         let se_channels = if placement == SePlacement::Pre { channels_in } else { channels_out };
         Self {
             conv1: Conv2dConfig::new(channels_in, channels_out, 3).stride(stride).init(device),
-            bn1: norm(channels_out, device),
+            bn1: norm(channels_out),
             conv2: Conv2dConfig::new(channels_out, channels_out, 3).init(device),
-            bn2: norm(channels_out, device),
+            bn2: norm(channels_out),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, 1, device),
+            downsample: project(channels_in, channels_out, stride, 1, norms, device),
             placement,
         }
+    }
+
+    /// Channels of the output.
+    pub fn channels_out(&self) -> usize {
+        self.conv2.weight.lazy_shape().dims::<4>()[0]
     }
 
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
@@ -150,7 +159,8 @@ impl BasicBlock {
 
 impl Bottleneck {
     /// A block of the given shape.
-    pub fn new(shape: BottleneckShape, se: Option<SeConfig>, device: &Device) -> Self {
+    pub fn new(shape: BottleneckShape, se: Option<SeConfig>, norms: Norms, device: &Device) -> Self {
+        let norm = |channels| norm(channels, norms, device);
         let BottleneckShape { channels_in, reduced, width, channels_out, stride, groups, down_kernel } =
             shape;
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
@@ -161,13 +171,13 @@ impl Bottleneck {
         };
         Self {
             conv1: Conv2dConfig::new(channels_in, reduced, 1).init(device),
-            bn1: norm(reduced, device),
+            bn1: norm(reduced),
             conv2: Conv2dConfig::new(reduced, width, 3).stride(stride).groups(groups).init(device),
-            bn2: norm(width, device),
+            bn2: norm(width),
             conv3: Conv2dConfig::new(width, channels_out, 1).init(device),
-            bn3: norm(channels_out, device),
+            bn3: norm(channels_out),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, down_kernel, device),
+            downsample: project(channels_in, channels_out, stride, down_kernel, norms, device),
             placement,
         }
     }
@@ -195,7 +205,7 @@ fn residual<'a>(
     taps: &mut Taps,
     branch: impl FnOnce(Tensor<4>, &mut dyn FnMut(Tensor<4>) -> Tensor<4>) -> (Tensor<4>, &'a BatchNorm),
 ) -> Tensor<4> {
-    let mut excite = |at: SePlacement, y: Tensor<4>| match se {
+    let excite = |at: SePlacement, y: Tensor<4>, taps: &mut Taps| match se {
         Some(se) if at == placement => {
             let y = se.forward(y);
             taps.see("se", &y);
@@ -203,26 +213,31 @@ fn residual<'a>(
         }
         _ => y,
     };
-    let input = excite(SePlacement::Pre, x.clone());
-    let (y, norm) = branch(input, &mut |inner| excite(SePlacement::Inner, inner));
+    let input = excite(SePlacement::Pre, x.clone(), taps);
+    let (y, norm) = branch(input, &mut |inner| excite(SePlacement::Inner, inner, taps));
     let excited = se.is_some() && placement == SePlacement::Standard;
-    let (y, norm) = if excited { (excite(placement, norm.forward(y)), None) } else { (y, Some(norm)) };
+    let (y, norm) = if excited { (excite(placement, norm.forward(y), taps), None) } else { (y, Some(norm)) };
     let shortcut = match downsample {
-        Some((conv, bn)) => bn.forward(conv.forward(x)),
+        Some((conv, bn)) => {
+            let projected = bn.forward(conv.forward(x));
+            taps.see("downsample", &projected);
+            projected
+        }
         None => x,
     };
-    let shortcut = excite(SePlacement::Identity, shortcut);
+    let shortcut = excite(SePlacement::Identity, shortcut, taps);
     let sum = match norm {
         Some(norm) => norm.forward_add(y, shortcut, RELU),
         None => RELU.forward(y.add(shortcut)),
     };
-    excite(SePlacement::Post, sum)
+    excite(SePlacement::Post, sum, taps)
 }
 
 impl BackboneConfig for Config {
     type Net = Net;
 
     fn init(&self, device: &Device) -> Net {
+        let norm = |channels| norm(channels, self.norms, device);
         let (conv1, stem) = match self.stem {
             Stem::Conv7x7 => {
                 (StemConv::Single(Conv2dConfig::new(self.in_channels, 64, 7).stride(2).init(device)), 64)
@@ -230,10 +245,10 @@ impl BackboneConfig for Config {
             Stem::Deep { width } => (
                 StemConv::Deep((
                     Conv2dConfig::new(self.in_channels, width, 3).stride(2).init(device),
-                    norm(width, device),
+                    norm(width),
                     Slot {},
                     Conv2dConfig::new(width, width, 3).init(device),
-                    norm(width, device),
+                    norm(width),
                     Slot {},
                     Conv2dConfig::new(width, 2 * width, 3).init(device),
                 )),
@@ -253,6 +268,7 @@ impl BackboneConfig for Config {
                             channels_out,
                             stride,
                             self.se,
+                            self.norms,
                             device,
                         )),
                         Block::Bottleneck => {
@@ -266,7 +282,7 @@ impl BackboneConfig for Config {
                                 groups: self.groups,
                                 down_kernel: if self.down_3x3 { 3 } else { 1 },
                             };
-                            Residual::Bottleneck(Bottleneck::new(shape, self.se, device))
+                            Residual::Bottleneck(Bottleneck::new(shape, self.se, self.norms, device))
                         }
                     };
                     channels_in = channels_out;
@@ -276,7 +292,7 @@ impl BackboneConfig for Config {
         };
         Net {
             conv1,
-            bn1: norm(stem, device),
+            bn1: norm(stem),
             maxpool: MaxPool2d::new(3, 2, 1),
             layer1: stage(0),
             layer2: stage(1),
@@ -297,6 +313,9 @@ impl Backbone for Net {
                 c.forward(bn_b.forward_then(b.forward(x), RELU))
             }
         };
+        if taps.wants("bn1") {
+            taps.see("bn1", &self.bn1.forward(x.clone()));
+        }
         let x = self.bn1.forward_then(x, RELU);
         taps.see("act1", &x);
         let mut x = self.maxpool.forward(x);
@@ -304,10 +323,16 @@ impl Backbone for Net {
         for (index, stage) in [&self.layer1, &self.layer2, &self.layer3, &self.layer4].into_iter().enumerate()
         {
             for (block, residual) in stage.iter().enumerate() {
+                let projection = format_args!("layer{}.{block}.downsample", index + 1);
+                let mut inner =
+                    if taps.wants(projection) { Taps::new(["downsample"]) } else { Taps::none() };
                 x = match residual {
-                    Residual::Basic(block) => block.forward(x, &mut Taps::none()),
-                    Residual::Bottleneck(block) => block.forward(x, &mut Taps::none()),
+                    Residual::Basic(block) => block.forward(x, &mut inner),
+                    Residual::Bottleneck(block) => block.forward(x, &mut inner),
                 };
+                if let Some(map) = inner.get("downsample") {
+                    taps.see(projection, map);
+                }
                 taps.see(format_args!("layer{}.{block}", index + 1), &x);
             }
             taps.see(format_args!("layer{}", index + 1), &x);
