@@ -1,7 +1,6 @@
 //! Bilinear resizing of maps, by the two conventions in use.
 
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
-use burn::tensor::{Int, Tensor, TensorData, module::interpolate};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// Which point of the input a pixel of the output looks at; between pixels both interpolate, and neither filters
@@ -16,40 +15,45 @@ pub enum ResizeRule {
     Asymmetric,
 }
 
-/// `[batch, channels, height, width]` → `[batch, channels, size...]`; the same map where the size is its own.
-pub fn resize_bilinear(x: Tensor<4>, size: [usize; 2], rule: ResizeRule) -> Tensor<4> {
-    let [_, _, height, width] = x.dims();
-    if [height, width] == size {
-        return x;
-    }
-    match rule {
-        ResizeRule::HalfPixel => {
-            let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_output_size(size);
-            interpolate(x, options.with_align_corners(false))
+impl ResizeRule {
+    /// Place in an axis of `from` pixels that pixel `i` of `to` looks at. In float32, as the frameworks compute it: in
+    /// float64 a picture of 224 px comes out different in the fifth digit.
+    fn place(self, i: usize, from: usize, to: usize) -> f32 {
+        let scale = from as f32 / to as f32;
+        match self {
+            Self::HalfPixel => ((i as f32 + 0.5) * scale - 0.5).max(0.0),
+            Self::Asymmetric => i as f32 * scale,
         }
-        ResizeRule::Asymmetric => stretch(stretch(x, 2, size[0]), 3, size[1]),
     }
 }
 
-/// One axis by the asymmetric rule: neighbours picked by constant indices and weighed.
-fn stretch(x: Tensor<4>, axis: usize, to: usize) -> Tensor<4> {
+/// `[batch, channels, height, width]` → `[batch, channels, size...]`; the same map where the size is its own.
+///
+/// Made of gathers with constant indices, so that a recorded graph computes the very same pixels.
+pub fn resize_bilinear(x: Tensor<4>, size: [usize; 2], rule: ResizeRule) -> Tensor<4> {
+    stretch(stretch(x, 2, size[0], rule), 3, size[1], rule)
+}
+
+/// One axis: neighbours picked and weighed.
+fn stretch(x: Tensor<4>, axis: usize, to: usize, rule: ResizeRule) -> Tensor<4> {
     let from = x.dims()[axis];
     if from == to {
         return x;
     }
     let device = x.device();
-    let place = |i: usize| i as f64 * from as f64 / to as f64;
+    let places: Vec<f32> = (0..to).map(|i| rule.place(i, from, to)).collect();
     let pick = |next: usize| {
-        let indices: Vec<i64> = (0..to).map(|i| (place(i) as usize + next).min(from - 1) as i64).collect();
+        let indices: Vec<i64> =
+            places.iter().map(|place| (*place as usize + next).min(from - 1) as i64).collect();
         x.clone().select(axis, Tensor::<1, Int>::from_data(TensorData::new(indices, [to]), &device))
     };
-    let shares: Vec<f32> = (0..to).map(|i| place(i).fract() as f32).collect();
+    let near = pick(0);
+    let shares: Vec<f32> = places.iter().map(|place| place.fract()).collect();
     if shares.iter().all(|share| *share == 0.0) {
-        return pick(0);
+        return near;
     }
     let mut shape = [1; 4];
     shape[axis] = to;
     let shares = Tensor::<4>::from_data(TensorData::new(shares, shape), &device);
-    let (near, far) = (pick(0), pick(1));
-    near.clone().add(far.sub(near).mul(shares))
+    near.clone().add(pick(1).sub(near).mul(shares))
 }

@@ -178,7 +178,10 @@ fn gradients<M: Module, const D: usize>(
 }
 
 /// `after.NAME` of every running statistic.
-pub(crate) fn tensors_after<M: Module>(module: &M, names: &Names) -> impl Iterator<Item = (String, TensorData)> {
+pub(crate) fn tensors_after<M: Module>(
+    module: &M,
+    names: &Names,
+) -> impl Iterator<Item = (String, TensorData)> {
     state_dict(module)
         .into_iter()
         .filter(|(name, _)| is_buffer(name))

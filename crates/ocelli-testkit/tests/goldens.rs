@@ -49,6 +49,11 @@ fn ghostnet() {
 }
 
 #[test]
+fn drnet() {
+    run("drnet");
+}
+
+#[test]
 fn baselines() {
     run("baselines");
 }

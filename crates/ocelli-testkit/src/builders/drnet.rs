@@ -242,7 +242,8 @@ fn hinge(case: &Case) -> Result<Outputs> {
         outputs.insert(format!("grad_logits_a{target:?}"), grad);
         let leaf = gate.hard.detach().require_grad();
         let grads = flops_loss(leaf.clone(), &costs, target).value.mul_scalar(weight).backward();
-        outputs.insert(format!("grad_h_a{target:?}"), leaf.grad(&grads).map_or_else(zeros, Tensor::into_data));
+        outputs
+            .insert(format!("grad_h_a{target:?}"), leaf.grad(&grads).map_or_else(zeros, Tensor::into_data));
         outputs.insert(format!("flops_per_sample_a{target:?}"), loss.per_picture.into_data());
         outputs.insert(format!("reg_a{target:?}"), loss.value.into_data());
     }
@@ -382,9 +383,8 @@ fn targets(case: &Case, classes: usize, device: &Device) -> Result<Tensor<2>> {
 /// `step.NAME` of every parameter after the first step of SGD with decay: momentum has nothing to add yet.
 fn stepped(case: &Case, net: &Net, grads: &Outputs) -> Result<Outputs> {
     let settings = &case.config["optimizer"];
-    let number = |key: &str| {
-        settings[key].as_f64().ok_or_else(|| format!("{}: no config.optimizer.{key}", case.name))
-    };
+    let number =
+        |key: &str| settings[key].as_f64().ok_or_else(|| format!("{}: no config.optimizer.{key}", case.name));
     let decay = number("weight_decay")? as f32;
     let rates = [number("lr_predictor")? as f32, number("lr_classifier")? as f32];
     let mut outputs = Outputs::new();

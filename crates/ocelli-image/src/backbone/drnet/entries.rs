@@ -9,9 +9,8 @@ const RELEASE: &str = "authors' release (readme); the paper has top-5";
 
 /// All variants.
 pub fn entries() -> Vec<Entry> {
-    let entry = |name, config: fn() -> Config| {
-        Entry::new(name, "drnet", move || NetworkConfig::DrNet(config()))
-    };
+    let entry =
+        |name, config: fn() -> Config| Entry::new(name, "drnet", move || NetworkConfig::DrNet(config()));
     vec![
         entry("dr_resnet50", || Config::resnet([3, 4, 6, 3])).accuracy(Accuracy::new(77.5, 93.5, PAPER)),
         entry("dr_resnet50_released", || Config {

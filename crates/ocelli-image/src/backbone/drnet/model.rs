@@ -121,9 +121,7 @@ impl BackboneConfig for Config {
             PredictorConfig::Residual(chain) => {
                 Predictor::Residual(chain.init(in_channels, candidates, 0.0, Norms::default(), device))
             }
-            PredictorConfig::Inverted => {
-                Predictor::Inverted(Inverted::new(in_channels, candidates, device))
-            }
+            PredictorConfig::Inverted => Predictor::Inverted(Inverted::new(in_channels, candidates, device)),
         };
         let classifier = match self.classifier.clone() {
             ClassifierConfig::ResNet(own) => Classifier::ResNet(

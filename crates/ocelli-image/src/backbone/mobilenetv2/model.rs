@@ -200,7 +200,8 @@ impl BackboneConfig for Config {
                 (0..self.repeats(stage))
                     .map(|block| {
                         let stride = if block == 0 { stride } else { 1 };
-                        let built = Block::new([channels_in, channels], expansion, stride, self.norm_sets, device);
+                        let built =
+                            Block::new([channels_in, channels], expansion, stride, self.norm_sets, device);
                         channels_in = channels;
                         built
                     })

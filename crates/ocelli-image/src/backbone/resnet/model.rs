@@ -324,8 +324,7 @@ impl Backbone for Net {
         {
             for (block, residual) in stage.iter().enumerate() {
                 let projection = format_args!("layer{}.{block}.downsample", index + 1);
-                let mut inner =
-                    if taps.wants(projection) { Taps::new(["downsample"]) } else { Taps::none() };
+                let mut inner = if taps.wants(projection) { Taps::new(["downsample"]) } else { Taps::none() };
                 x = match residual {
                     Residual::Basic(block) => block.forward(x, &mut inner),
                     Residual::Bottleneck(block) => block.forward(x, &mut inner),
