@@ -95,6 +95,16 @@ backbones! {
     DrNet(backbone::drnet),
 }
 
+impl NetworkConfig {
+    /// Factor of the learning rate of the parameter that the network itself calls `name`.
+    pub fn rate(&self, name: &str) -> f64 {
+        match self {
+            Self::DrNet(config) if name.starts_with("predictor.") => config.training.predictor_lr,
+            _ => 1.0,
+        }
+    }
+}
+
 impl Network {
     /// Images `[batch, channels, height, width]`, normalised → logits `[batch, classes]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {

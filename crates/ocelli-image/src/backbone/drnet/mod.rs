@@ -31,4 +31,5 @@ pub use chain::{Chain, ChainConfig};
 pub use config::{ClassifierConfig, Config, PredictorConfig, ShortcutNorms, Stage, Training, TrainingMode};
 pub use entries::entries;
 pub use model::{Costs, Decision, Net, Routed};
+pub(crate) use model::{decide, decisions, groups};
 pub use train::{Joint, Pretraining};

@@ -197,18 +197,6 @@ impl Net {
         known.entry([height, width]).or_insert_with(count).clone()
     }
 
-    /// The choices behind `scores`, row-major `[batch, candidates]`, for pictures of `[height, width]`.
-    pub fn decide(&self, scores: Vec<f32>, picture: [usize; 2]) -> Vec<Decision> {
-        let config = self.config();
-        decide(config, scores).into_iter().map(|index| self.decision(index, picture)).collect()
-    }
-
-    fn decision(&self, index: usize, picture: [usize; 2]) -> Decision {
-        let costs = self.costs(picture);
-        let [resolution, _] = self.config().candidate_size(index, picture);
-        let spent = if self.chooses() { costs.predictor } else { 0 };
-        Decision { index, resolution, macs: spent + costs.candidates[index] }
-    }
 
     /// Whether there is a trained predictor to ask.
     pub fn chooses(&self) -> bool {
@@ -219,7 +207,7 @@ impl Net {
     /// resolution.
     pub fn route(&self, x: Tensor<4>) -> Routed {
         let (picture, choice) = self.choice(&x);
-        let decisions = choice.iter().map(|&index| self.decision(index, picture)).collect();
+        let decisions = decisions(self.config(), &self.costs(picture), &choice, picture);
         Routed { logits: self.grouped(x, &choice), decisions }
     }
 
@@ -266,6 +254,22 @@ pub(crate) fn decide(config: &Config, mut scores: Vec<f32>) -> Vec<usize> {
         scores.iter_mut().zip(noise).for_each(|(score, noise)| *score += noise);
     }
     choose(&scores, config.resolutions.len())
+}
+
+/// What `choice` spends on pictures of `[height, width]`.
+pub(crate) fn decisions(
+    config: &Config,
+    costs: &Costs,
+    choice: &[usize],
+    picture: [usize; 2],
+) -> Vec<Decision> {
+    // Before there is a choice nobody looks at thumbnails.
+    let looking = if config.training.stage == Stage::Joint { costs.predictor } else { 0 };
+    let decision = |&index: &usize| {
+        let [resolution, _] = config.candidate_size(index, picture);
+        Decision { index, resolution, macs: looking + costs.candidates[index] }
+    };
+    choice.iter().map(decision).collect()
 }
 
 /// The rows of every candidate that `choice` names, with the rows' numbers; empty groups are left out.
