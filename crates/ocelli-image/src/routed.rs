@@ -37,9 +37,8 @@ impl RoutedEngine {
         };
         let candidates = if net.chooses() { net.config().resolutions.len() } else { 1 };
         let predictor = net.chooses().then(|| part("predictor", &|net, x| net.scores(x))).transpose()?;
-        let branches: Result<Vec<_>, _> = (0..candidates)
-            .map(|j| part(&format!("candidate {j}"), &|net, x| net.branch(j, x)))
-            .collect();
+        let branches: Result<Vec<_>, _> =
+            (0..candidates).map(|j| part(&format!("candidate {j}"), &|net, x| net.branch(j, x))).collect();
         let [_, height, width] = picture;
         Ok(Self {
             predictor,

@@ -65,6 +65,12 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("mobilenetv2_120d", 5_831_144),
     ("vgg16_bn", 138_365_992),
     ("se_vgg16_bn", 138_596_784),
+    // ResNet with two or four more norm sets, and the predictor's 4,907,331 (513 more per candidate).
+    ("dr_resnet50", 30_570_603),
+    ("dr_resnet50_released", 30_570_603),
+    ("dr_resnet50_5way", 30_677_869),
+    ("dr_resnet101", 49_667_179),
+    ("dr_mobilenetv2", 3_713_147),
 ];
 
 #[test]
@@ -77,7 +83,7 @@ fn every_network_has_its_published_number_of_parameters() {
             wrong.push(format!("{name}: {found}, expected {expected}"));
         }
     }
-    let rooms = ["resnet", "senet", "ghostnet", "mobilenetv2", "vgg"];
+    let rooms = ["resnet", "senet", "ghostnet", "mobilenetv2", "vgg", "drnet"];
     wrong.extend(
         entries()
             .iter()

@@ -197,7 +197,6 @@ impl Net {
         known.entry([height, width]).or_insert_with(count).clone()
     }
 
-
     /// Whether there is a trained predictor to ask.
     pub fn chooses(&self) -> bool {
         self.config().training.stage == Stage::Joint

@@ -143,9 +143,8 @@ impl Predict {
             return line(&shown.to_string());
         }
         // What a network that chooses the resolution chose, and what that cost.
-        let spent = result
-            .decision
-            .map(|own| format!("{} px, {:.3} GMACs", own.resolution, own.macs as f64 / 1e9));
+        let spent =
+            result.decision.map(|own| format!("{} px, {:.3} GMACs", own.resolution, own.macs as f64 / 1e9));
         match spent {
             Some(spent) if several => line(&format!("{name}  ({spent})"))?,
             Some(spent) => line(&format!("  {spent}"))?,
