@@ -13,6 +13,8 @@ const LONGEST: usize = 64 << 10;
 const LARGEST: u64 = 1 << 16;
 /// Most classes.
 const MOST_CLASSES: u64 = 1 << 20;
+/// Most norm sets.
+const MOST_SETS: u64 = 16;
 /// Most blocks of one stage.
 const MOST_BLOCKS: u64 = 1000;
 
@@ -40,6 +42,7 @@ fn numbers(key: &str, value: &Value) -> Result<(), String> {
         Value::Number(number) => {
             let most = match key {
                 "num_classes" => MOST_CLASSES,
+                "sets" | "norm_sets" => MOST_SETS,
                 "layers" | "blocks" => MOST_BLOCKS,
                 _ => LARGEST,
             };

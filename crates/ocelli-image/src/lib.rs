@@ -7,8 +7,10 @@ pub mod deploy;
 pub mod labels;
 pub mod model_file;
 pub mod network;
+mod routed;
 pub mod runner;
 pub mod zoo;
 
 pub use network::{Network, NetworkConfig};
-pub use runner::Runner;
+pub use routed::RoutedEngine;
+pub use runner::{Answers, Runner};

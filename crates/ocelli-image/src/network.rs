@@ -13,7 +13,7 @@ use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
+use crate::backbone::{Backbone, BackboneConfig, FeatureInfo, drnet};
 
 /// Declares the networks: one line per backbone, `Name(path to its room)`, where the room exports the network
 /// as `Net` and its description as `Config`.
@@ -93,6 +93,7 @@ backbones! {
     MobileNet(backbone::senet::mobilenet),
     GhostNet(backbone::ghostnet),
     GhostResNet50(backbone::ghostnet::resnet50),
+    GGhost(backbone::ghostnet::g_ghost),
     GhostResNetCifar(backbone::ghostnet::resnet_cifar),
     VggCifar(backbone::ghostnet::vgg_cifar),
     MobileNetV2(backbone::mobilenetv2),
@@ -101,6 +102,17 @@ backbones! {
     Vig(backbone::vig),
     VersatileVgg(backbone::versatile_filters::vgg),
     VersatileVggCifar(backbone::versatile_filters::vgg_cifar),
+    DrNet(backbone::drnet),
+}
+
+impl NetworkConfig {
+    /// Factor of the learning rate of the parameter that the network itself calls `name`.
+    pub fn rate(&self, name: &str) -> f64 {
+        match self {
+            Self::DrNet(config) if name.starts_with("predictor.") => config.training.predictor_lr,
+            _ => 1.0,
+        }
+    }
 }
 
 impl Network {
@@ -111,8 +123,20 @@ impl Network {
 
     /// As [`forward`](Self::forward), offering the named intermediate maps to `taps`.
     pub fn forward_tapped(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
-        let features = self.backbone().forward_features(x, taps);
-        self.backbone().forward_head(features, taps)
+        self.backbone().forward(x, taps)
+    }
+
+    /// Loss `[1]` and logits `[batch, classes]` of a training step on `targets` `[batch, classes]`.
+    pub fn training_loss(&self, x: Tensor<4>, targets: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+        self.backbone().training_loss(x, targets)
+    }
+
+    /// The network as one that chooses the resolution per picture, if it does.
+    pub fn dynamic(&self) -> Option<&drnet::Net> {
+        match self {
+            Self::DrNet(net) => Some(net),
+            _ => None,
+        }
     }
 
     /// The last map before pooling, `[batch, features, h, w]`.
@@ -266,7 +290,8 @@ impl Network {
             }
             (published.clone(), data)
         };
-        tensors
+        self.backbone()
+            .rearrange(tensors)
             .into_iter()
             .filter(|(name, _)| !self.ignored(name))
             .map(|(name, data)| adopt(name, data))
@@ -305,9 +330,14 @@ impl Network {
             file.tensors.retain(|name, _| !name.starts_with(&head));
         }
         let WeightFile { path, tensors, .. } = file;
+        let fresh = self.backbone().starts_fresh();
+        let fresh = fresh.filter(|part| !tensors.keys().any(|name| name.starts_with(part)));
         let (network, mut mismatch) = self.load_state_dict(tensors);
+        if let Some(part) = fresh {
+            mismatch.missing.retain(|name| !network.published_name(name).starts_with(part));
+        }
         if !fits {
-            mismatch.missing.retain(|name| !name.starts_with(&head));
+            mismatch.missing.retain(|name| !network.published_name(name).starts_with(&head));
         }
         if mismatch.is_empty() {
             Ok((network, fits))

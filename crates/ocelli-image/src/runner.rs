@@ -3,7 +3,9 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_engine::{EngineError, Model, RunOptions};
 
+use crate::backbone::drnet::{Decision, Routed};
 use crate::network::Network;
+use crate::routed::RoutedEngine;
 
 /// A network ready to be asked.
 #[derive(Debug)]
@@ -22,6 +24,24 @@ pub enum Runner {
         /// Its threads.
         options: RunOptions,
     },
+    /// The engine, for a network that chooses the resolution per picture.
+    Routed(Box<RoutedEngine>),
+}
+
+/// What came out for a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// `[batch, classes]`, row-major.
+    pub logits: Vec<f32>,
+    /// The resolution chosen for each picture; empty for networks that do not choose, and for compiled files, which
+    /// compute every candidate and do not tell which one they took.
+    pub decisions: Vec<Decision>,
+}
+
+impl From<Vec<f32>> for Answers {
+    fn from(logits: Vec<f32>) -> Self {
+        Self { logits, decisions: Vec::new() }
+    }
 }
 
 impl Runner {
@@ -35,12 +55,21 @@ impl Runner {
     /// # Errors
     /// If the engine has no memory for so many pictures, or they are not of the size it was compiled for.
     pub fn logits(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Result<Vec<f32>, EngineError> {
+        Ok(self.answers(pixels, shape)?.logits)
+    }
+
+    /// As [`logits`](Self::logits), with the resolutions chosen.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits).
+    pub fn answers(&self, pixels: Vec<f32>, shape: [usize; 4]) -> Result<Answers, EngineError> {
         match self {
-            Self::Burn { network, device } => Ok(burn_logits(network, device, pixels, shape)),
+            Self::Burn { network, device } => Ok(burn_answers(network, device, pixels, shape)),
             Self::Engine { model, options } => {
                 // A classifier has one output (`deploy::load` checks the files).
-                Ok(model.run(shape[0], *options, &[&pixels])?.swap_remove(0))
+                Ok(model.run(shape[0], *options, &[&pixels])?.swap_remove(0).into())
             }
+            Self::Routed(engine) => engine.answers(&pixels, shape[0]),
         }
     }
 
@@ -48,13 +77,20 @@ impl Runner {
     pub fn network(&self) -> Option<&Network> {
         match self {
             Self::Burn { network, .. } => Some(network),
-            Self::Engine { .. } => None,
+            Self::Engine { .. } | Self::Routed(_) => None,
         }
     }
 }
 
-/// As [`Runner::logits`], by a network on `device` outside of autodiff.
-pub fn burn_logits(network: &Network, device: &Device, pixels: Vec<f32>, shape: [usize; 4]) -> Vec<f32> {
+/// As [`Runner::answers`], by a network on `device` outside of autodiff.
+pub fn burn_answers(network: &Network, device: &Device, pixels: Vec<f32>, shape: [usize; 4]) -> Answers {
     let x = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
-    network.forward(x).into_data().try_into_vec().expect("logits are float32")
+    let (logits, decisions) = match network.dynamic() {
+        Some(net) => {
+            let Routed { logits, decisions } = net.route(x);
+            (logits, decisions)
+        }
+        None => (network.forward(x), Vec::new()),
+    };
+    Answers { logits: logits.into_data().try_into_vec().expect("logits are float32"), decisions }
 }

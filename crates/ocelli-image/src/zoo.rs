@@ -51,8 +51,8 @@ pub struct Entry {
 pub struct Accuracy {
     /// Top-1, percent.
     pub top1: f64,
-    /// Top-5, percent.
-    pub top5: f64,
+    /// Top-5, percent, where it was published.
+    pub top5: Option<f64>,
     /// Who says so.
     pub source: &'static str,
 }
@@ -60,7 +60,12 @@ pub struct Accuracy {
 impl Accuracy {
     /// Percentages and their source.
     pub const fn new(top1: f64, top5: f64, source: &'static str) -> Self {
-        Self { top1, top5, source }
+        Self { top1, top5: Some(top5), source }
+    }
+
+    /// A top-1 percentage without its top-5.
+    pub const fn top1(top1: f64, source: &'static str) -> Self {
+        Self { top1, top5: None, source }
     }
 }
 
@@ -210,7 +215,9 @@ pub fn entries() -> Vec<Entry> {
         backbone::vgg::entries(),
         backbone::tnt::entries(),
         backbone::vig::entries(),
+        backbone::parameternet::entries(),
         backbone::versatile_filters::entries(),
+        backbone::drnet::entries(),
     ]
     .into_iter()
     .flatten()

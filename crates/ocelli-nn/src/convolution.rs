@@ -4,7 +4,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Conv2d, Conv2dConfig, MaskConv2d, MaskConv2dConfig, MaskSharing, Versatile, VersatileConv2d};
+use crate::{
+    Conv2d, Conv2dConfig, Dynamic, DynamicConv2d, MaskConv2d, MaskConv2dConfig, MaskSharing, Versatile,
+    VersatileConv2d,
+};
 
 /// Which convolution a network is built of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,15 @@ pub enum ConvKind {
         #[serde(default)]
         sharing: MaskSharing,
     },
+    /// Experts mixed per picture; see [`Dynamic`].
+    Dynamic(Dynamic),
+}
+
+impl ConvKind {
+    /// Whether it is the plain one.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::Plain
+    }
 }
 
 impl From<Option<Versatile>> for ConvKind {
@@ -46,6 +58,7 @@ impl ConvKind {
                 let basis = basis.unwrap_or(plain.channels_out);
                 Convolution::Mask(MaskConv2dConfig::new(plain, basis).sharing(sharing).init(device))
             }
+            Self::Dynamic(dynamic) => Convolution::Dynamic(dynamic.layer(&plain, device)),
             Self::Plain => Convolution::Plain(plain.init(device)),
         }
     }
@@ -61,6 +74,8 @@ pub enum Convolution {
     Versatile(VersatileConv2d),
     /// A basis and learned masks.
     Mask(MaskConv2d),
+    /// Experts mixed per picture.
+    Dynamic(DynamicConv2d),
 }
 
 impl Convolution {
@@ -70,6 +85,7 @@ impl Convolution {
             Self::Plain(conv) => conv.forward(x),
             Self::Versatile(conv) => conv.forward(x),
             Self::Mask(conv) => conv.forward(x),
+            Self::Dynamic(conv) => conv.forward(x),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::state_dict::{is_buffer, specs};
 pub struct LayerCost {
     /// Name of the layer, or nothing for a product of two maps (attention).
     pub name: String,
-    /// `conv`, `linear`, `matmul`, `attention` or `neighbours` (distances of nodes).
+    /// `conv`, `linear`, `matmul`, `attention` `neighbours` (distances of nodes) or `dynamic_conv`.
     pub kind: &'static str,
     /// Shape of the result.
     pub output: Vec<usize>,
@@ -131,6 +131,12 @@ fn product(operation: &OperationIr) -> Option<Product<'_>> {
                 elements(own.inputs.first()?) * (targets[2] * targets[3]) as u64,
                 own.outputs.first()?,
             )
+        }
+        // Every picture has as many products as with a kernel of all pictures.
+        OperationIr::Custom(own) if own.id == "dynamic_conv" => {
+            let (weight, out) = (own.inputs.get(1)?, own.outputs.first()?);
+            let per_output = (weight.shape[1] / out.shape[1].max(1)) as u64;
+            ("dynamic_conv", elements(out) * per_output, out)
         }
         _ => return None,
     };

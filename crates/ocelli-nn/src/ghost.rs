@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, s};
 
-use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, kernels};
+use crate::{Activation, BatchNorm, BatchNormConfig, Conv2dConfig, ConvKind, Convolution, kernels};
 
 /// How to build a [`GhostModule`].
 #[derive(Clone, Debug)]
@@ -15,14 +15,24 @@ pub struct GhostConfig {
     ratio: usize,
     cheap_kernel: usize,
     stride: usize,
-    relu: bool,
+    activation: Activation,
+    conv: ConvKind,
 }
 
 impl GhostConfig {
     /// The paper's defaults: 1x1 primary convolution, half of the channels intrinsic, 3x3 cheap operation,
     /// ReLU after both halves.
     pub fn new(channels_in: usize, channels_out: usize) -> Self {
-        Self { channels_in, channels_out, kernel: 1, ratio: 2, cheap_kernel: 3, stride: 1, relu: true }
+        Self {
+            channels_in,
+            channels_out,
+            kernel: 1,
+            ratio: 2,
+            cheap_kernel: 3,
+            stride: 1,
+            activation: Activation::Relu,
+            conv: ConvKind::Plain,
+        }
     }
 
     /// Side of the primary convolution's kernel.
@@ -51,7 +61,19 @@ impl GhostConfig {
 
     /// Whether a ReLU follows both halves.
     pub fn relu(mut self, relu: bool) -> Self {
-        self.relu = relu;
+        self.activation = if relu { Activation::Relu } else { Activation::Identity };
+        self
+    }
+
+    /// What follows both halves.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Kind of both convolutions.
+    pub fn conv(mut self, kind: ConvKind) -> Self {
+        self.conv = kind;
         self
     }
 
@@ -68,23 +90,17 @@ impl GhostConfig {
     pub fn init(&self, device: &Device) -> GhostModule {
         assert!(self.ratio >= 2, "a Ghost module needs a ratio of at least 2, not {}", self.ratio);
         let (intrinsic, cheap) = self.split();
+        let primary = Conv2dConfig::new(self.channels_in, intrinsic, self.kernel)
+            .stride(self.stride)
+            .padding(self.kernel / 2);
+        let depthwise = Conv2dConfig::new(intrinsic, cheap, self.cheap_kernel)
+            .padding(self.cheap_kernel / 2)
+            .groups(intrinsic);
         GhostModule {
-            primary_conv: (
-                Conv2dConfig::new(self.channels_in, intrinsic, self.kernel)
-                    .stride(self.stride)
-                    .padding(self.kernel / 2)
-                    .init(device),
-                BatchNormConfig::new(intrinsic).init(device),
-            ),
-            cheap_operation: (
-                Conv2dConfig::new(intrinsic, cheap, self.cheap_kernel)
-                    .padding(self.cheap_kernel / 2)
-                    .groups(intrinsic)
-                    .init(device),
-                BatchNormConfig::new(cheap).init(device),
-            ),
+            primary_conv: (self.conv.init(primary, device), BatchNormConfig::new(intrinsic).init(device)),
+            cheap_operation: (self.conv.init(depthwise, device), BatchNormConfig::new(cheap).init(device)),
             channels_out: self.channels_out,
-            activation: if self.relu { Activation::Relu } else { Activation::Identity },
+            activation: self.activation,
         }
     }
 }
@@ -93,9 +109,9 @@ impl GhostConfig {
 #[derive(Module, Debug)]
 pub struct GhostModule {
     /// The convolution that makes the intrinsic maps, and its norm.
-    pub primary_conv: (Conv2d, BatchNorm),
+    pub primary_conv: (Convolution, BatchNorm),
     /// The depthwise convolution that makes the ghost maps, and its norm.
-    pub cheap_operation: (Conv2d, BatchNorm),
+    pub cheap_operation: (Convolution, BatchNorm),
     /// Channels of the output.
     pub channels_out: usize,
     /// After both halves.

@@ -4,6 +4,8 @@
 //! seed and the parameter's own name. Two networks that share a part start it alike, and loading a checkpoint
 //! costs no drawing.
 
+use std::cell::Cell;
+
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
@@ -20,6 +22,24 @@ pub fn ones<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<
     lazy(shape, device, |shape, device| Tensor::ones(shape, device))
 }
 
+thread_local! {
+    /// The generator of the parameter that is being initialised, for parameters that draw themselves.
+    static KEY: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// A lazy parameter that [`initialize`] draws uniformly in `±bound`, for weights whose shape does not tell their fan-in;
+/// zeros if it is never initialised.
+pub fn drawn<const D: usize>(shape: [usize; D], bound: f64, device: &Device) -> Param<Tensor<D>> {
+    let count = shape.iter().product();
+    computed(shape, device, move || match KEY.get() {
+        Some((seed, name)) => {
+            let mut rng = keyed(seed, name);
+            (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * bound) as f32).collect()
+        }
+        None => vec![0.0; count],
+    })
+}
+
 /// A lazy parameter of what `values` computes, row-major, when it is needed first.
 pub fn computed<const D: usize>(
     shape: [usize; D],
@@ -28,7 +48,10 @@ pub fn computed<const D: usize>(
 ) -> Param<Tensor<D>> {
     Param::uninitialized(
         ParamId::new(),
-        move |device, _| Tensor::from_data(TensorData::new(values(), shape), device),
+        move |device, require_grad| {
+            let tensor = Tensor::from_data(TensorData::new(values(), shape), device);
+            if require_grad { tensor.require_grad() } else { tensor }
+        },
         device.clone(),
         true,
         Shape::from(shape),
@@ -136,6 +159,13 @@ impl ModuleMapper for Initializer {
             ("Linear", "weight") => self.scheme.linear,
             ("Linear", "bias") => self.scheme.linear_bias,
             (_, "cls_token" | "pos_embed" | "inner_pos" | "outer_pos") => self.scheme.positions,
+            ("Experts", _) => {
+                // Draws itself when it is first looked at.
+                KEY.set(Some((self.seed, fnv1a(&self.path.name()))));
+                let value = param.val();
+                KEY.set(None);
+                return Param::initialized(param.id, value);
+            }
             _ => return param,
         };
         let receptive: usize = dims.iter().skip(2).product();

@@ -19,10 +19,10 @@
 //! gradients are recorded. The strength per picture is `tau` times the batch size, as in the reference; gradients
 //! averaged over micro-batches weaken it by their number.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use burn::module::{Flag, Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
 use crate::kernels;
 
@@ -56,9 +56,73 @@ pub fn penal<const D: usize>(z: Tensor<D>, tau: f32) -> Tensor<D> {
     kernels::penal(z, tau)
 }
 
-/// `branch + skip`, the branch with the penal connection that is in force.
-pub fn residual<const D: usize>(branch: Tensor<D>, skip: Tensor<D>) -> Tensor<D> {
-    penal(branch, tau()).add(skip)
+/// The output of a residual branch, with the penal connection that is in force and under observation if somebody
+/// [`observe`]s: what every block calls just before its sum (and before stochastic depth).
+pub fn branch<const D: usize>(z: Tensor<D>) -> Tensor<D> {
+    watch(penal(z, tau()))
+}
+
+/// `branch(z) + skip`
+pub fn residual<const D: usize>(z: Tensor<D>, skip: Tensor<D>) -> Tensor<D> {
+    branch(z).add(skip)
+}
+
+/// Whether sums of residual blocks have to go through [`branch`].
+pub(crate) fn is_active() -> bool {
+    tau() != 0.0 || OBSERVED.with_borrow(Option::is_some)
+}
+
+/// What one residual branch gave in an observed pass.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// Its outputs, `[batch, elements]`.
+    pub step: Tensor<2>,
+    /// Zeros added to them: their gradient is that of the outputs.
+    probe: Tensor<2>,
+}
+
+thread_local! {
+    static OBSERVED: RefCell<Option<Vec<Branch>>> = const { RefCell::new(None) };
+}
+
+fn watch<const D: usize>(z: Tensor<D>) -> Tensor<D> {
+    OBSERVED.with_borrow_mut(|observed| {
+        let Some(list) = observed.as_mut().filter(|_| z.device().is_autodiff()) else { return z };
+        let shape = z.dims();
+        let elements: usize = shape[1..].iter().product();
+        let probe = Tensor::<2>::zeros([shape[0], elements], &z.device()).require_grad();
+        list.push(Branch { step: z.clone().detach().reshape([shape[0], elements]), probe: probe.clone() });
+        z.add(probe.reshape(shape))
+    })
+}
+
+/// Runs `forward` and tells what each of its residual branches gave, in the order of execution. The pass must be on an
+/// autodiff device.
+pub fn observe<R>(forward: impl FnOnce() -> R) -> (R, Vec<Branch>) {
+    let before = OBSERVED.replace(Some(Vec::new()));
+    let result = forward();
+    (result, OBSERVED.replace(before).unwrap_or_default())
+}
+
+/// How well the branches agree with where the loss wants their outputs to go: per branch the mean over samples of the
+/// cosine of `z` and `-dL/dz`. `gradients` are those of the loss without penalty.
+///
+/// The paper's indicator of an efficient chain is of this kind; its exact formula is not known to us.
+pub fn efficiency(branches: &[Branch], gradients: &Gradients) -> Vec<f64> {
+    let of = |branch: &Branch| -> Option<f64> {
+        let elements = branch.step.dims()[1];
+        let numbers = |tensor: Tensor<2>| tensor.into_data().iter::<f64>().collect::<Vec<f64>>();
+        let wanted = numbers(branch.probe.grad(gradients)?);
+        let given = numbers(branch.step.clone());
+        let cosine = |(z, g): (&[f64], &[f64])| {
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            -dot(z, g) / (dot(z, z) * dot(g, g)).sqrt().max(f64::MIN_POSITIVE)
+        };
+        let all: Vec<f64> =
+            given.chunks_exact(elements).zip(wanted.chunks_exact(elements)).map(cosine).collect();
+        Some(all.iter().sum::<f64>() / all.len() as f64)
+    };
+    branches.iter().map(|branch| of(branch).unwrap_or(0.0)).collect()
 }
 
 /// The layer form, for networks of one's own: acts in training only.

@@ -34,16 +34,19 @@ pub(crate) fn bernoulli(count: usize, keep: f64) -> Vec<f32> {
     })
 }
 
-/// A number of the current thread's generator, uniform in `[0, 1)`.
-pub fn uniform() -> f64 {
-    RNG.with(|rng| unit(&mut *rng.borrow_mut()))
+/// `count` numbers of the current thread's generator, uniform in `[0, 1)`.
+pub fn uniform(count: usize) -> Vec<f64> {
+    RNG.with(|rng| {
+        let mut rng = rng.borrow_mut();
+        (0..count).map(|_| unit(&mut *rng)).collect()
+    })
 }
 
 /// The numbers below `count` in an order drawn from the current thread's generator.
 pub fn permutation(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    for i in (1..count).rev() {
-        order.swap(i, (uniform() * (i + 1) as f64) as usize);
+    for (i, u) in (1..count).zip(uniform(count.saturating_sub(1))) {
+        order.swap(i, (u * (i + 1) as f64) as usize);
     }
     order
 }

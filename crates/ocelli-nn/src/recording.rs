@@ -19,6 +19,11 @@ pub fn device() -> Device {
     CAPTURE.with(|device| (**device).clone())
 }
 
+/// Whether `tensor` lives on a capture device: nothing is computed there, so no value can decide what runs next.
+pub fn is_recorded<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.clone().try_into_primitive::<CaptureBackend>().is_ok()
+}
+
 /// The identity of a tensor.
 ///
 /// # Panics

@@ -30,12 +30,24 @@ pub fn squeeze_excite(
     expand: &Conv2d,
     gate: Activation,
 ) -> Tensor<4> {
+    squeeze_excite_with(x, squeeze, reduce, Activation::Relu, expand, gate)
+}
+
+/// As [`squeeze_excite`], with another non-linearity in the middle.
+pub fn squeeze_excite_with(
+    x: Tensor<4>,
+    squeeze: Squeeze,
+    reduce: &Conv2d,
+    middle: Activation,
+    expand: &Conv2d,
+    gate: Activation,
+) -> Tensor<4> {
     let squeezed = match squeeze {
         Squeeze::Avg => global_avg_pool(x.clone()),
         Squeeze::Max => x.clone().max_dim(3).max_dim(2),
         Squeeze::None => x.clone(),
     };
-    let hidden = Activation::Relu.forward(reduce.forward(squeezed));
+    let hidden = middle.forward(reduce.forward(squeezed));
     let gates = gate.forward(expand.forward(hidden));
     if squeeze == Squeeze::None { x.mul(gates) } else { scale_channels(x, gates) }
 }
@@ -103,6 +115,9 @@ pub struct MobileSqueezeExcite {
     pub conv_reduce: Conv2d,
     /// `hidden → channels`
     pub conv_expand: Conv2d,
+    /// The non-linearity in the middle.
+    #[module(skip)]
+    pub middle: Activation,
     /// The gate's non-linearity.
     #[module(skip)]
     pub gate: Activation,
@@ -114,12 +129,19 @@ impl MobileSqueezeExcite {
         Self {
             conv_reduce: Conv2dConfig::new(channels, hidden, 1).bias(true).init(device),
             conv_expand: Conv2dConfig::new(hidden, channels, 1).bias(true).init(device),
+            middle: Activation::Relu,
             gate,
         }
     }
 
+    /// With another non-linearity in the middle.
+    pub fn middle(mut self, middle: Activation) -> Self {
+        self.middle = middle;
+        self
+    }
+
     /// `[batch, channels, height, width]` → the same shape.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        squeeze_excite(x, Squeeze::Avg, &self.conv_reduce, &self.conv_expand, self.gate)
+        squeeze_excite_with(x, Squeeze::Avg, &self.conv_reduce, self.middle, &self.conv_expand, self.gate)
     }
 }

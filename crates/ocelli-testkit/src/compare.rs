@@ -36,7 +36,10 @@ pub fn compare(case: &Case, produced: &BTreeMap<String, TensorData>) -> Vec<Comp
 }
 
 fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparison {
-    let tolerance = expected.tolerance;
+    let stored = case.stored.get(&expected.name);
+    // Counts and indices are exact.
+    let exact = stored.is_some_and(|data| !data.dtype().is_float()) && expected.measure != Measure::Given;
+    let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =
         |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
     let fail = |reason: String| result(f64::NAN, Verdict::Fail(reason));
@@ -45,7 +48,7 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
         let error = found.iter::<f64>().fold(0.0, f64::max);
         return result(error, if error <= tolerance { Verdict::Ok } else { Verdict::Fail(String::new()) });
     }
-    let Some(want) = case.stored.get(&expected.name) else { return fail("not stored in the case".into()) };
+    let Some(want) = stored else { return fail("not stored in the case".into()) };
     let found_shape: Vec<usize> = found.shape().iter().copied().collect();
     // A scalar counts as a vector of one.
     let single = |shape: &[usize]| shape.len() < 2 && shape.iter().product::<usize>() == 1;
@@ -53,12 +56,12 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     if !same {
         return fail(format!("shape {found_shape:?}, expected {:?}", expected.shape));
     }
-    let (Ok(found), Ok(want)) = (found.as_slice::<f32>(), want.as_slice::<f32>()) else {
-        return fail("not float32".into());
+    let (Some(found), Some(want)) = (numbers(found), numbers(want)) else {
+        return fail("neither float32 nor integers".into());
     };
     let picked = match expected.flat_stride {
         Some(step) => found.iter().copied().step_by(step.max(1)).collect(),
-        None => strided(found, &expected.shape, &expected.stride),
+        None => strided(&found, &expected.shape, &expected.stride),
     };
     if picked.len() != want.len() {
         return fail(format!("{} elements picked, {} stored", picked.len(), want.len()));
@@ -66,13 +69,13 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let largest = |values: &mut dyn Iterator<Item = f64>| {
         values.fold(0.0, |a: f64, b| if b.is_nan() { b } else { a.max(b) })
     };
-    let scale = largest(&mut want.iter().map(|v| f64::from(v.abs())));
-    let difference = largest(&mut picked.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())));
+    let scale = largest(&mut want.iter().map(|v| v.abs()));
+    let difference = largest(&mut picked.iter().zip(&want).map(|(a, b)| (a - b).abs()));
     let error = match expected.measure {
-        Measure::Zero => largest(&mut picked.iter().map(|v| f64::from(v.abs()))),
+        Measure::Zero => largest(&mut picked.iter().map(|v| v.abs())),
         Measure::Absolute | Measure::Given => difference,
         Measure::MostAbsolute => {
-            let mut all: Vec<f64> = picked.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())).collect();
+            let mut all: Vec<f64> = picked.iter().zip(&want).map(|(a, b)| (a - b).abs()).collect();
             all.sort_by(f64::total_cmp);
             all[(all.len() * 995).div_ceil(1000) - 1]
         }
@@ -87,8 +90,19 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     result(error, verdict)
 }
 
+/// The elements of float32 and integer tensors.
+fn numbers(data: &TensorData) -> Option<Vec<f64>> {
+    if let Ok(values) = data.as_slice::<f32>() {
+        return Some(values.iter().map(|&v| f64::from(v)).collect());
+    }
+    if let Ok(values) = data.as_slice::<i32>() {
+        return Some(values.iter().map(|&v| f64::from(v)).collect());
+    }
+    data.as_slice::<i64>().ok().map(|values| values.iter().map(|&v| v as f64).collect())
+}
+
 /// Every `stride[i]`-th element along axis `i`, row-major.
-fn strided(values: &[f32], shape: &[usize], stride: &[usize]) -> Vec<f32> {
+fn strided(values: &[f64], shape: &[usize], stride: &[usize]) -> Vec<f64> {
     if stride.iter().all(|&s| s == 1) {
         return values.to_vec();
     }

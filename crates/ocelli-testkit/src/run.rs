@@ -60,10 +60,18 @@ pub fn fill_module<M: Module>(case: &Case, module: M, names: &Names) -> Result<M
 
 /// The reference's state dict, as listed beside the case, must be the module's.
 fn check_keys<M: Module>(case: &Case, module: &M, names: &Names) -> Result<()> {
+    let ours = specs(module).into_iter().map(|spec| ((names.published)(&spec.name), spec.shape)).collect();
+    check_listed(case, &ours, names.ignored)
+}
+
+/// The reference's state dict, as listed beside the case, must be `ours`.
+pub(crate) fn check_listed(
+    case: &Case,
+    ours: &BTreeMap<String, Vec<usize>>,
+    ignored: &dyn Fn(&str) -> bool,
+) -> Result<()> {
     let Some(list) = case.json["state_dict"].as_str() else { return Ok(()) };
     let Ok(text) = std::fs::read_to_string(case.path.with_file_name(list)) else { return Ok(()) };
-    let ours: BTreeMap<String, Vec<usize>> =
-        specs(module).into_iter().map(|spec| ((names.published)(&spec.name), spec.shape)).collect();
     let mut theirs = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -71,7 +79,7 @@ fn check_keys<M: Module>(case: &Case, module: &M, names: &Names) -> Result<()> {
         let dims = shape.split('x').filter_map(|n| n.parse().ok()).collect::<Vec<usize>>();
         theirs.insert(name.to_string(), dims);
     }
-    theirs.retain(|name, _| !name.ends_with("num_batches_tracked") && !(names.ignored)(name));
+    theirs.retain(|name, _| !name.ends_with("num_batches_tracked") && !ignored(name));
     let wrong: Vec<String> = theirs
         .iter()
         .filter(|(name, shape)| ours.get(*name) != Some(shape))
@@ -181,7 +189,10 @@ fn gradients<M: Module, const D: usize>(
 }
 
 /// `after.NAME` of every running statistic.
-fn tensors_after<M: Module>(module: &M, names: &Names) -> impl Iterator<Item = (String, TensorData)> {
+pub(crate) fn tensors_after<M: Module>(
+    module: &M,
+    names: &Names,
+) -> impl Iterator<Item = (String, TensorData)> {
     state_dict(module)
         .into_iter()
         .filter(|(name, _)| is_buffer(name))

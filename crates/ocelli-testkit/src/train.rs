@@ -71,8 +71,10 @@ pub struct AdamW {
     pub betas: [f64; 2],
     /// Added to the root of the square.
     pub epsilon: f64,
-    /// Share of a parameter of two or more dimensions that is taken off, per unit of learning rate.
+    /// Share of a parameter that is taken off, per unit of learning rate.
     pub decay: f64,
+    /// Fewest dimensions of a parameter that decays.
+    pub least_rank: usize,
     /// Parameters without decay.
     pub exempt: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl AdamW {
             betas: [beta(0), beta(1)],
             epsilon: number("eps").unwrap_or(1e-8),
             decay: number("decay").unwrap_or(0.0),
+            least_rank: if text.contains("2 or more dims") { 2 } else { 0 },
             exempt: exempt.to_vec(),
         })
     }
@@ -97,18 +100,59 @@ impl AdamW {
 
 /// The optimiser of a case.
 #[derive(Clone, Debug)]
-enum Optimizer {
+pub enum Optimizer {
+    /// Stochastic gradient descent.
     Sgd(Sgd),
+    /// Adam with decoupled decay.
     AdamW(AdamW),
 }
 
 impl Optimizer {
-    fn parse(text: &str) -> Result<Self> {
+    /// Reads the description of a case.
+    pub fn parse(text: &str) -> Result<Self> {
         if text.to_lowercase().starts_with("adamw") {
             AdamW::parse(text).map(Self::AdamW)
         } else {
             Sgd::parse(text).map(Self::Sgd)
         }
+    }
+}
+
+/// An optimiser at work.
+#[derive(Debug)]
+pub struct Stepper {
+    optimizer: Optimizer,
+    momenta: BTreeMap<String, Tensor<1>>,
+    number: usize,
+    square: f64,
+}
+
+impl Stepper {
+    /// Before its first step.
+    pub fn new(optimizer: Optimizer) -> Self {
+        Self { optimizer, momenta: BTreeMap::new(), number: 0, square: 0.0 }
+    }
+
+    /// `module` after one step along `grads`.
+    pub fn step<M: Module>(&mut self, module: M, grads: Gradients) -> M {
+        self.number += 1;
+        let mut step = Step {
+            optimizer: self.optimizer.clone(),
+            number: self.number,
+            grads,
+            momenta: std::mem::take(&mut self.momenta),
+            path: Path::default(),
+            square: 0.0,
+        };
+        let module = module.map(&mut step);
+        self.square = step.square;
+        self.momenta = step.momenta;
+        module
+    }
+
+    /// Length of the last step's gradient, all parameters together.
+    pub fn norm(&self) -> f32 {
+        self.square.sqrt() as f32
     }
 }
 
@@ -131,19 +175,16 @@ pub(crate) fn train_steps<M: Module, const D: usize>(
     let expected = case.expected();
     let steps = expected.iter().find(|output| output.name == "losses").map_or(3, |output| output.shape[0]);
     let (mut losses, mut norms) = (Vec::new(), Vec::new());
-    let mut momenta = BTreeMap::new();
-    for number in 1..=steps {
+    let mut stepper = Stepper::new(optimizer);
+    for _ in 0..steps {
         let logits = forward(&module, image.clone(), &mut Taps::none()).reshape([count as i32, -1]);
         let scores = log_softmax(logits, 1);
         let all = scores.clone().mean().mul_scalar(smoothing);
         let loss = scores.gather(1, labels.clone()).mean().mul_scalar(1.0 - smoothing).add(all).neg();
         losses.push(loss.clone().into_scalar::<f32>());
         let grads = loss.backward();
-        let mut step =
-            Step { optimizer: optimizer.clone(), number, grads, momenta, path: Path::default(), square: 0.0 };
-        module = module.map(&mut step);
-        norms.push(step.square.sqrt() as f32);
-        momenta = step.momenta;
+        module = stepper.step(module, grads);
+        norms.push(stepper.norm());
     }
     let mut outputs: Outputs = state_dict(&module)
         .into_iter()
@@ -222,7 +263,7 @@ impl Step {
         };
         let mean = blend(name.clone(), grad.clone(), adam.betas[0]);
         let square = blend(format!("{name}.square"), grad.square(), adam.betas[1]);
-        let decays = rank > 1 && !adam.exempt.contains(&name);
+        let decays = rank >= adam.least_rank && !adam.exempt.contains(&name);
         let decay = if decays { adam.decay } else { 0.0 };
         let step = mean.div(square.sqrt().add_scalar(adam.epsilon));
         step.add(value.mul_scalar(decay)).mul_scalar(adam.rate)

@@ -94,6 +94,30 @@ fn networks_take_the_published_room() {
 }
 
 #[test]
+fn every_resolution_costs_what_is_published() {
+    let costs = |name: &str, side: usize| {
+        let network = create(name, &Options::default(), &Device::flex()).unwrap();
+        network.dynamic().unwrap().costs([side; 2])
+    };
+    let own = costs("dr_resnet50_5way", 224);
+    // One linear layer with two more outputs than in the predictor of three candidates.
+    assert_eq!(own.predictor, 290_194_944 + 2 * 512);
+    assert_eq!(own.candidates[0], 4_089_184_256);
+    assert_eq!((own.candidates[2], own.candidates[3]), (2_503_027_712, 1_077_899_264));
+    for (macs, table) in own.candidates.iter().zip([4.0892, 3.0048, 2.5030, 1.0779, 0.7527]) {
+        assert!((*macs as f64 / 1e9 - table).abs() < 1e-4, "{macs}: {table}");
+    }
+    let own = costs("dr_resnet50", 224);
+    assert_eq!(own.predictor, 290_194_944);
+    assert_eq!(own.candidates, [4_089_184_256, 2_503_027_712, 1_077_899_264]);
+    // The paper's tables: 7.8 G, 300 M.
+    assert!((costs("dr_resnet101", 224).candidates[0] as f64 / 1e9 - 7.8).abs() < 0.05);
+    let mobile = costs("dr_mobilenetv2", 224);
+    assert!((mobile.candidates[0] as f64 / 1e6 - 300.0).abs() < 1.0, "{mobile:?}");
+    assert!(mobile.predictor < mobile.candidates[2] / 10, "{mobile:?}");
+}
+
+#[test]
 fn layers_are_listed_by_their_published_names() {
     let network = create("ghostnet_100", &Options::default(), &Device::flex()).unwrap();
     let layers = network.layer_costs([3, 224, 224]);

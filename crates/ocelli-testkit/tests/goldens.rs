@@ -49,6 +49,16 @@ fn ghostnet() {
 }
 
 #[test]
+fn parameternet() {
+    run("parameternet");
+}
+
+#[test]
+fn penal_connection() {
+    run("penal_connection");
+}
+
+#[test]
 fn tnt() {
     run("tnt");
 }
@@ -56,6 +66,11 @@ fn tnt() {
 #[test]
 fn vig() {
     run("vig");
+}
+
+#[test]
+fn drnet() {
+    run("drnet");
 }
 
 #[test]
@@ -112,6 +127,7 @@ fn optimisers_are_read_from_their_description() {
             betas: [0.9, 0.99],
             epsilon: 1e-8,
             decay: 0.05,
+            least_rank: 0,
             exempt: vec!["cls_token".into(), "outer_pos".into()],
         }
     );

@@ -3,6 +3,7 @@
 mod caffe;
 mod capture;
 mod costs;
+mod drnet;
 mod engine;
 mod files;
 mod goldens;

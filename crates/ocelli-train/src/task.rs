@@ -27,6 +27,11 @@ pub trait Task {
     /// Forward pass and loss on one batch.
     fn step(&self, model: &Self::Model, batch: Self::Batch) -> Step;
 
+    /// Factor of the learning rate of the parameter called `name`.
+    fn rate(&self, _name: &str) -> f64 {
+        1.0
+    }
+
     /// Judges `model`, which is outside of autodiff.
     fn evaluate(&self, model: &Self::Model) -> Result<Evaluation, TrainError>;
 

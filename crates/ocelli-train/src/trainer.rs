@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Progress, Running};
 use crate::config::{OptimizerKind, TrainConfig};
+use crate::gradients::by_rate;
 use crate::progress::duration;
 use crate::{
     AdamW, Average, Console, Evaluation, ProgressStyle, RunFolder, Schedule, Sgd, Task, TrainError, clip_norm,
@@ -246,8 +247,11 @@ impl<'a, T: Task> Run<'a, T> {
             Some(max) => clip_norm(self.model(), grads, max).0,
             None => grads,
         };
-        let model = self.model.take().expect("the model is put back below");
-        let model = self.optimizer.step(lr, model, grads);
+        let groups = by_rate(self.model(), grads, |name| self.task.rate(name));
+        let mut model = self.model.take().expect("the model is put back below");
+        for (factor, grads) in groups {
+            model = self.optimizer.step(lr * factor, model, grads);
+        }
         self.progress.step += 1;
         self.average = self.average.take().map(|average| average.update(&model, self.progress.step));
         self.model = Some(model);

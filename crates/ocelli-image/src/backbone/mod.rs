@@ -1,7 +1,9 @@
 //! The image networks, one folder each, and what they have in common.
 
+pub mod drnet;
 pub mod ghostnet;
 pub mod mobilenetv2;
+pub mod parameternet;
 pub mod resnet;
 pub mod senet;
 pub mod tnt;
@@ -10,8 +12,9 @@ pub mod vgg;
 pub mod vig;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use ocelli_nn::{InitScheme, Taps};
 
 /// What every image network offers.
@@ -24,6 +27,19 @@ pub trait Backbone {
 
     /// Pooling and classifier: the last map → logits `[batch, classes]`.
     fn forward_head(&self, features: Tensor<4>, taps: &mut Taps) -> Tensor<2>;
+
+    /// Images → logits `[batch, classes]`: features and head, unless the network decides on the way.
+    fn forward(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
+        let features = self.forward_features(x, taps);
+        self.forward_head(features, taps)
+    }
+
+    /// Loss `[1]` and logits `[batch, classes]` of a training step on `targets` `[batch, classes]`, which may be soft:
+    /// the cross entropy, unless the method minimises something else.
+    fn training_loss(&self, x: Tensor<4>, targets: Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+        let logits = self.forward(x, &mut Taps::none());
+        (cross_entropy(logits.clone(), targets), logits)
+    }
 
     /// The maps a detector or segmenter taps, finest first.
     fn feature_info(&self) -> Vec<FeatureInfo>;
@@ -57,6 +73,17 @@ pub trait Backbone {
         Ok(())
     }
 
+    /// The tensors of a file of another known layout, where one of its names stands for several here or the whole file
+    /// tells what a name means; [`adopt`](Self::adopt) comes after.
+    fn rearrange(&self, tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
+        tensors
+    }
+
+    /// Prefix of the published names of a part that fine-tuning starts afresh where a file has none of it.
+    fn starts_fresh(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the tensor called `published` may be absent from a file: the network computes it then.
     fn optional(&self, _published: &str) -> bool {
         false
@@ -66,6 +93,12 @@ pub trait Backbone {
     fn ignored(&self, _published: &str) -> bool {
         false
     }
+}
+
+/// Mean over the batch of the cross entropy of `logits` with `targets`, both `[batch, classes]`.
+pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let [batch, _] = logits.dims();
+    log_softmax(logits, 1).mul(targets).sum().div_scalar(-(batch as f64))
 }
 
 /// A serialisable description from which a network is built.

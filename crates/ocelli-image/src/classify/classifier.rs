@@ -8,12 +8,14 @@ use ocelli_engine::{Model, RunOptions};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use serde::Serialize;
 
+use crate::backbone::drnet::Decision;
 use crate::backbone::senet::weights::CAFFE_INPUT;
 use crate::deploy::{self, DeployError};
 use crate::labels;
 use crate::model_file;
 use crate::network::Network;
-use crate::runner::Runner;
+use crate::routed::RoutedEngine;
+use crate::runner::{Answers, Runner};
 use crate::zoo::{self, Options, UnknownModel};
 
 /// Pictures in, class names out.
@@ -34,6 +36,9 @@ pub struct Classifier {
 pub struct Classification {
     /// The best guesses, best first.
     pub guesses: Vec<Guess>,
+    /// The resolution the network chose, if it chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
 }
 
 /// One guess.
@@ -138,7 +143,13 @@ impl Classifier {
     pub fn use_engine(&mut self, options: RunOptions) -> Result<(), ClassifierError> {
         match &mut self.runner {
             Runner::Engine { options: own, .. } => *own = options,
+            Runner::Routed(engine) => engine.options = options,
             Runner::Burn { network, .. } => {
+                if let Some(net) = network.dynamic() {
+                    let engine = RoutedEngine::compile(net, self.preprocess.input_size, options)?;
+                    self.runner = Runner::Routed(Box::new(engine));
+                    return Ok(());
+                }
                 let model = deploy::compile(network, &self.name, self.preprocess.input_size, None)?;
                 self.runner = Runner::Engine { model, options };
             }
@@ -175,14 +186,15 @@ impl Classifier {
             return Ok(Vec::new());
         }
         let [channels, height, width] = self.preprocess.input_size;
-        let logits = self
+        let Answers { logits, decisions } = self
             .runner
-            .logits(inputs.concat(), [inputs.len(), channels, height, width])
+            .answers(inputs.concat(), [inputs.len(), channels, height, width])
             .map_err(DeployError::from)?;
-        Ok(logits.chunks_exact(self.labels.len()).map(|row| self.best(&softmax(row), top)).collect())
+        let rows = logits.chunks_exact(self.labels.len()).enumerate();
+        Ok(rows.map(|(i, row)| self.best(&softmax(row), top, decisions.get(i).copied())).collect())
     }
 
-    fn best(&self, row: &[f32], top: usize) -> Classification {
+    fn best(&self, row: &[f32], top: usize, decision: Option<Decision>) -> Classification {
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
         let guesses = order
@@ -190,7 +202,7 @@ impl Classifier {
             .take(top)
             .map(|index| Guess { label: self.labels[index].clone(), index, probability: row[index] })
             .collect();
-        Classification { guesses }
+        Classification { guesses, decision }
     }
 }
 

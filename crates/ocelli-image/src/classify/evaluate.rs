@@ -1,11 +1,15 @@
 //! Judging a classifier on labelled pictures.
 
+use std::collections::BTreeMap;
+
 use ocelli_data::Loader;
 use ocelli_engine::EngineError;
 use serde::{Deserialize, Serialize};
 
 use super::classifier::ClassifierError;
+use crate::backbone::drnet::Decision;
 use crate::deploy::DeployError;
+use crate::runner::Answers;
 
 /// How a classifier did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,41 @@ pub struct EvaluationReport {
     pub confusion: Vec<Vec<u64>>,
     /// Pictures left out because they could not be read, with the reason.
     pub skipped: Vec<(String, String)>,
+    /// Which resolutions a network that chooses them chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<Routing>,
+}
+
+/// The choices of a network over all pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Routing {
+    /// Pictures per chosen resolution, largest first.
+    pub chosen: Vec<Chosen>,
+    /// Mean multiply-accumulates per picture, the predictor's included.
+    pub mean_macs: f64,
+}
+
+/// How often one resolution was chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Height of the resolution in pixels.
+    pub resolution: usize,
+    /// Multiply-accumulates of a picture at it, the predictor's included.
+    pub macs: u64,
+    /// Pictures.
+    pub pictures: u64,
+}
+
+impl Routing {
+    fn of(decisions: &BTreeMap<usize, (Decision, u64)>) -> Option<Self> {
+        let chosen: Vec<Chosen> = decisions
+            .values()
+            .map(|(own, pictures)| Chosen { resolution: own.resolution, macs: own.macs, pictures: *pictures })
+            .collect();
+        let pictures: u64 = chosen.iter().map(|own| own.pictures).sum();
+        let spent: f64 = chosen.iter().map(|own| own.macs as f64 * own.pictures as f64).sum();
+        (pictures > 0).then(|| Self { chosen, mean_macs: spent / pictures as f64 })
+    }
 }
 
 /// How a classifier did on one class.
@@ -41,25 +80,29 @@ pub struct ClassReport {
     pub f1: f64,
 }
 
-/// Evaluates `logits` (see [`Runner::logits`](crate::Runner::logits)) over all batches of `loader`; `seen` is told
-/// the number of pictures done.
-pub fn evaluate(
-    logits: impl Fn(Vec<f32>, [usize; 4]) -> Result<Vec<f32>, EngineError>,
+/// Evaluates `answers` (see [`Runner::answers`](crate::Runner::answers); logits alone will do) over all batches of
+/// `loader`; `seen` is told the number of pictures done.
+pub fn evaluate<A: Into<Answers>>(
+    answers: impl Fn(Vec<f32>, [usize; 4]) -> Result<A, EngineError>,
     loader: &Loader,
     classes: &[String],
     mut seen: impl FnMut(usize),
 ) -> Result<EvaluationReport, ClassifierError> {
     let mut report =
         EvaluationReport { confusion: vec![vec![0; classes.len()]; classes.len()], ..Default::default() };
-    let (mut top5, mut loss) = (0u64, 0f64);
+    let (mut top5, mut loss, mut chosen) = (0u64, 0f64, BTreeMap::new());
     for batch in loader.epoch(0, 0)? {
         let batch = batch?;
         report.skipped.extend(batch.skipped.into_iter().map(|bad| (bad.name, bad.error)));
         if batch.labels.is_empty() {
             continue;
         }
-        let values = logits(batch.pixels, batch.shape).map_err(DeployError::from)?;
-        for (row, &truth) in values.chunks_exact(classes.len()).zip(&batch.labels) {
+        let Answers { logits, decisions } =
+            answers(batch.pixels, batch.shape).map_err(DeployError::from)?.into();
+        for decision in decisions {
+            chosen.entry(decision.index).or_insert((decision, 0)).1 += 1;
+        }
+        for (row, &truth) in logits.chunks_exact(classes.len()).zip(&batch.labels) {
             let guess = argmax(row);
             // Rank of the truth: how many classes look better.
             let better = row.iter().filter(|&&value| value > row[truth]).count();
@@ -75,6 +118,7 @@ pub fn evaluate(
     report.top1 = right as f64 / total;
     report.top5 = top5 as f64 / total;
     report.loss = loss / total;
+    report.routing = Routing::of(&chosen);
     report.classes = per_class(classes, &report.confusion);
     Ok(report)
 }

@@ -5,5 +5,5 @@ mod evaluate;
 mod task;
 
 pub use classifier::{Classification, Classifier, ClassifierError, Guess};
-pub use evaluate::{ClassReport, EvaluationReport, evaluate};
+pub use evaluate::{Chosen, ClassReport, EvaluationReport, Routing, evaluate};
 pub use task::ClassifyTask;

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Batch, Loader};
 use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
 use super::evaluate::{argmax, evaluate};
 use crate::model_file::{self, Description};
 use crate::network::Network;
-use crate::runner::burn_logits;
+use crate::runner::burn_answers;
 
 /// Classification with cross entropy on (possibly soft) targets.
 pub struct ClassifyTask {
@@ -54,8 +54,7 @@ impl Task for ClassifyTask {
         let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), &device);
         let targets = batch.targets.unwrap_or_else(|| one_hot(&batch.labels, classes));
         let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
-        let logits = model.forward(x);
-        let loss = log_softmax(logits.clone(), 1).mul(targets).sum().div_scalar(-(samples as f64));
+        let (loss, logits) = model.training_loss(x, targets);
         let correct = (!self.mixing).then(|| {
             let logits = logits.detach().into_data();
             let rows = logits.as_slice::<f32>().expect("logits are float32");
@@ -66,13 +65,18 @@ impl Task for ClassifyTask {
         Step { loss, samples, correct }
     }
 
+    fn rate(&self, name: &str) -> f64 {
+        self.description.config.rate(name)
+    }
+
     fn evaluate(&self, model: &Network) -> Result<Evaluation, TrainError> {
-        let logits = |pixels, shape| Ok(burn_logits(model, &self.device, pixels, shape));
+        let answers = |pixels, shape| Ok(burn_answers(model, &self.device, pixels, shape));
         let report =
-            evaluate(logits, &self.val, &self.description.labels, |_| {}).map_err(TrainError::task)?;
-        let metrics = [("top1", report.top1), ("top5", report.top5), ("loss", report.loss)]
-            .map(|(k, v)| (k.to_string(), v));
-        Ok(Evaluation { score: report.top1, metrics: metrics.into_iter().collect() })
+            evaluate(answers, &self.val, &self.description.labels, |_| {}).map_err(TrainError::task)?;
+        let mut metrics = vec![("top1", report.top1), ("top5", report.top5), ("loss", report.loss)];
+        metrics.extend(report.routing.map(|routing| ("gmacs", routing.mean_macs / 1e9)));
+        let metrics = metrics.into_iter().map(|(k, v)| (k.to_string(), v));
+        Ok(Evaluation { score: report.top1, metrics: metrics.collect() })
     }
 
     fn save(&self, model: &Network, path: &Path, evaluation: &Evaluation) -> Result<(), TrainError> {

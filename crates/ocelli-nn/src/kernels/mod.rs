@@ -147,3 +147,17 @@ pub(crate) fn max_relative(x: Tensor<4>, y: Tensor<4>, neighbours: Tensor<3, Int
         Dispatch::max_relative(x, y, neighbours)
     })
 }
+
+/// Records a convolution of every picture of `x` with its own row of `weight` (and `bias`).
+pub(crate) fn recorded_dynamic_conv(
+    x: Tensor<4>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<2>>,
+    geometry: [usize; 10],
+) -> Tensor<4> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::recorded_dynamic_conv_with_bias(x, weight, bias.into_dispatch(), geometry),
+        None => Dispatch::recorded_dynamic_conv(x, weight, geometry),
+    })
+}

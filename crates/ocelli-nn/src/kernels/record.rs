@@ -27,6 +27,22 @@ pub trait RecordOps: Backend {
         dilation: usize,
     ) -> IntTensor<Self>;
 
+    /// Convolution of every picture of `x` with its own row of `weight`; `geometry` is output channels, kernel, stride,
+    /// padding, dilation (each of height and width) and groups.
+    fn recorded_dynamic_conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: [usize; 10],
+    ) -> FloatTensor<Self>;
+
+    /// As above, with a row of `bias` for every picture.
+    fn recorded_dynamic_conv_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: [usize; 10],
+    ) -> FloatTensor<Self>;
+
     /// As [`GraphOps::max_relative`](super::graph::GraphOps::max_relative).
     fn recorded_max_relative(
         x: FloatTensor<Self>,
@@ -59,6 +75,16 @@ fn lists(x: &Recorded, k: usize) -> [usize; 3] {
     [shape[0], shape[2] * shape[3], k]
 }
 
+fn convolved(x: &Recorded, geometry: [usize; 10]) -> [usize; 4] {
+    let shape = x.shape();
+    let [channels, kh, kw, sh, sw, ph, pw, dh, dw, _] = geometry;
+    // A map smaller than the kernel vanishes, which whoever records notices.
+    let along = |size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize| {
+        (size + 2 * padding).checked_sub(dilation * (kernel - 1) + 1).map_or(0, |room| room / stride + 1)
+    };
+    [shape[0], channels, along(shape[2], kh, sh, ph, dh), along(shape[3], kw, sw, pw, dw)]
+}
+
 impl RecordOps for CaptureBackend {
     fn recorded_neighbours(x: Recorded, y: Recorded, k: usize, dilation: usize) -> Recorded {
         let shape = lists(&x, k);
@@ -74,6 +100,21 @@ impl RecordOps for CaptureBackend {
     ) -> Recorded {
         let shape = lists(&x, k);
         record("neighbours", vec![x, y, positions], &[k, dilation], shape, DType::I64)
+    }
+
+    fn recorded_dynamic_conv(x: Recorded, weight: Recorded, geometry: [usize; 10]) -> Recorded {
+        let shape = convolved(&x, geometry);
+        record("dynamic_conv", vec![x, weight], &geometry, shape, DType::F32)
+    }
+
+    fn recorded_dynamic_conv_with_bias(
+        x: Recorded,
+        weight: Recorded,
+        bias: Recorded,
+        geometry: [usize; 10],
+    ) -> Recorded {
+        let shape = convolved(&x, geometry);
+        record("dynamic_conv", vec![x, weight, bias], &geometry, shape, DType::F32)
     }
 
     fn recorded_max_relative(x: Recorded, y: Recorded, neighbours: Recorded) -> Recorded {

@@ -1,7 +1,8 @@
 //! Cases of GhostNet.
 
+use ocelli_image::backbone::ghostnet::g_ghost::{Family, GGhostStage, StageShape};
 use ocelli_image::backbone::ghostnet::{
-    self, BlockConfig, GhostBottleneck, resnet_cifar, resnet50, vgg_cifar,
+    self, BlockConfig, GhostBottleneck, Style, g_ghost, resnet_cifar, resnet50, vgg_cifar,
 };
 use ocelli_image::network::NetworkConfig;
 use ocelli_nn::{Activation, GhostConfig, MobileSqueezeExcite, make_divisible};
@@ -91,7 +92,36 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 se_ratio: case.config_or("se_ratio", 0.0)?,
                 stride: case.config_or("stride", 1)?,
             };
-            let module = GhostBottleneck::new(case.config("inp")?, block, &device);
+            let module = GhostBottleneck::new(case.config("inp")?, block, Style::default(), 0.0, &device);
+            run_module(case, module, &Names::same(), |module, x, _| module.forward(x))
+        }
+        "g_ghost_regnet" => {
+            let config = g_ghost::Config::regnet(
+                case.config("layers")?,
+                case.config("widths")?,
+                case.config("group_width")?,
+            );
+            network(
+                case,
+                NetworkConfig::GGhost(g_ghost::Config {
+                    cheap_ratio: case.config_or("cheap_ratio", 0.5)?,
+                    num_classes: case.config_or("num_classes", 1000)?,
+                    drop_rate: case.config_or("dropout", 0.0)?,
+                    ..config
+                }),
+            )
+        }
+        "g_ghost_stage" => {
+            let shape = StageShape {
+                family: Family::RegNetX { group_width: case.config("group_width")? },
+                channels_in: case.config("inp")?,
+                channels: case.config("planes")?,
+                blocks: case.config("blocks")?,
+                stride: case.config_or("stride", 1)?,
+                cheap_ratio: case.config_or("cheap_ratio", 0.5)?,
+                mix: true,
+            };
+            let module = GGhostStage::new(shape, &device);
             run_module(case, module, &Names::same(), |module, x, _| module.forward(x))
         }
         "se" => {

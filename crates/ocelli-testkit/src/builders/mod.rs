@@ -1,12 +1,15 @@
 //! Builders: from a case's `config` to the outputs it asks for. One file per system.
 
 mod baselines;
+mod drnet;
 mod ghostnet;
+mod parameternet;
+mod penal_connection;
 mod senet;
 mod senet_files;
 mod tnt;
-mod vig;
 mod versatile_filters;
+mod vig;
 
 use ocelli_image::network::{Network, NetworkConfig};
 
@@ -23,10 +26,16 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
     match case.builder.split_once('.') {
         Some(("senet", kind)) => senet::run(case, kind),
         Some(("ghostnet", kind)) => ghostnet::run(case, kind),
+        Some(("parameternet", kind)) => parameternet::run(case, kind),
+        Some(("penal_connection", _)) => penal_connection::run(case),
+        None if case.system == "penal_connection" => penal_connection::run(case),
         Some(("tnt", kind)) => tnt::run(case, kind),
         Some(("vig", kind)) => vig::run(case, kind),
         Some(("baselines", kind)) => baselines::run(case, kind),
         _ if case.system == "versatile_filters" => versatile_filters::run(case),
+        Some(("drnet", _)) => drnet::run(case),
+        // These cases name no builder.
+        None if case.json["system"] == "drnet" => drnet::run(case),
         _ => unknown(case),
     }
 }

@@ -1,6 +1,8 @@
 //! Cases of SENet.
 
-use ocelli_image::backbone::resnet::{self, Bottleneck, BottleneckShape, SeConfig, SePlacement, cifar};
+use ocelli_image::backbone::resnet::{
+    self, Bottleneck, BottleneckShape, Norms, SeConfig, SePlacement, cifar,
+};
 use ocelli_image::backbone::senet::{legacy, mobilenet};
 use ocelli_image::network::NetworkConfig;
 use ocelli_nn::{Activation, ConvKind, Squeeze, SqueezeExcite, Taps};
@@ -121,7 +123,7 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
             };
             let placement: SePlacement = case.config("placement")?;
             let se = SeConfig { placement, ..ablation(case, SeConfig::paper(case.config("reduction")?))? };
-            let module = Bottleneck::new(shape, Some(se), &device);
+            let module = Bottleneck::new(shape, Some(se), Norms::default(), &device);
             run_module(case, module, &Names::same(), |module, x, taps: &mut Taps| module.forward(x, taps))
         }
         _ => unknown(case),

@@ -18,6 +18,9 @@ use crate::model_ref::ModelRef;
 ///
 /// Networks are written in evaluation mode. An ONNX file takes batches of any size; it wants pictures prepared as
 /// `ocelli models show` says.
+///
+/// A network that chooses the resolution per picture (dr_*) is written with every candidate computed and the chosen one
+/// selected: the same answers without the saving. Only the model file itself, run by `ocelli image predict`, saves.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  ocelli export runs/pets-1 -o pets.onnx\n  \
     ocelli export runs/pets-1 -o pets.ocelli\n  \

@@ -131,7 +131,8 @@ fn show(entry: &Entry, input_size: Option<usize>, layers: bool, format: Format) 
     ))?;
     match entry.accuracy {
         Some(a) => {
-            line(&format!("  published   top-1 {:.2} %, top-5 {:.2} %  ({})", a.top1, a.top5, a.source))?
+            let top5 = a.top5.map_or(String::new(), |top5| format!(", top-5 {top5:.2} %"));
+            line(&format!("  published   top-1 {:.2} %{top5}  ({})", a.top1, a.source))?
         }
         None => line("  published   none recorded")?,
     }

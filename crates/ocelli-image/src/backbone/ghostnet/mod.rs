@@ -1,5 +1,5 @@
 //! GhostNet and Ghost drop-ins: "GhostNet: More Features from Cheap Operations" (arXiv 1911.11907), "GhostNets
-//! on Heterogeneous Devices via Cheap Operations" (arXiv 2201.03297), the part for CPUs (C-Ghost).
+//! on Heterogeneous Devices via Cheap Operations" (arXiv 2201.03297): C-Ghost for CPUs, G-Ghost for GPUs.
 //!
 //! | name | network | parameters | MACs |
 //! | --- | --- | --- | --- |
@@ -8,12 +8,15 @@
 //! | `ghost_resnet50_s2_released`, `_s4_released` | [`resnet50`], as the released checkpoints compute | 13,927,016 / 8,125,256 | 2.15 / 1.18 G |
 //! | `ghost_resnet56_cifar` | [`resnet_cifar`] | 438,154 | 65.3 M |
 //! | `ghost_vgg16_cifar`, `vgg16_cifar` | [`vgg_cifar`] | 7,650,474 / 14,986,698 | 158.1 / 313.5 M |
+//! | `g_ghost_regnetx_002` … `320` | [`g_ghost`], RegNetX | 1,825,440 … 62,815,448 | 130.9 M … 17.2 G |
+//! | `g_ghost_resnet50`, `101` | [`g_ghost`], ResNet (our reading) | 17,067,144 / 28,268,680 | |
 
 mod entries;
+pub mod g_ghost;
 pub mod model;
 pub mod resnet50;
 pub mod resnet_cifar;
 pub mod vgg_cifar;
 
 pub use entries::entries;
-pub use model::{BlockConfig, Config, DetectorMaps, GhostBottleneck, Net};
+pub use model::{BlockConfig, Config, DetectorMaps, GhostBottleneck, Net, Style};

@@ -6,10 +6,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::init::Draw;
-use ocelli_nn::penal::residual;
+use ocelli_nn::penal::branch;
 use ocelli_nn::{
-    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, GhostConfig, GhostModule,
-    InitScheme, Linear, LinearConfig, MobileSqueezeExcite, Taps, global_avg_pool, make_divisible,
+    Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, ConvKind, Convolution, DropPath, Dropout,
+    GhostConfig, GhostModule, InitScheme, Linear, LinearConfig, MobileSqueezeExcite, Taps, global_avg_pool,
+    make_divisible,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,31 @@ pub enum DetectorMaps {
     First,
 }
 
+/// What a network's convolutions and non-linearities are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Style {
+    /// Kind of all convolutions but the strided depthwise ones, those of gates, and the head's.
+    #[serde(default)]
+    pub conv: ConvKind,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// The non-linearity inside gates.
+    pub se_activation: Activation,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { conv: ConvKind::Plain, activation: RELU, se_activation: RELU }
+    }
+}
+
+impl Style {
+    fn is_standard(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A C-GhostNet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +83,12 @@ pub struct Config {
     /// Which maps detectors get.
     #[serde(default)]
     pub detector_maps: DetectorMaps,
+    /// What convolutions and non-linearities are.
+    #[serde(default, skip_serializing_if = "Style::is_standard")]
+    pub style: Style,
+    /// Stochastic depth of the last stage; grows linearly from 0 at the first.
+    #[serde(default)]
+    pub drop_path: f64,
     /// Channels of the input.
     pub in_channels: usize,
     /// Classes.
@@ -100,6 +132,8 @@ impl Config {
             ],
             width,
             detector_maps: DetectorMaps::Last,
+            style: Style::default(),
+            drop_path: 0.0,
             in_channels: 3,
             num_classes: 1000,
             drop_rate: 0.2,
@@ -119,31 +153,41 @@ pub struct GhostBottleneck {
     bn_dw: Option<BatchNorm>,
     se: Option<MobileSqueezeExcite>,
     ghost2: GhostModule,
-    shortcut: Option<(Conv2d, BatchNorm, Conv2d, BatchNorm)>,
+    shortcut: Option<(Convolution, BatchNorm, Convolution, BatchNorm)>,
+    drop_path: DropPath,
 }
 
 impl GhostBottleneck {
     /// Builds the block for exactly the channels of `block`, its parameters zeros until initialised or loaded.
-    pub fn new(channels_in: usize, block: BlockConfig, device: &Device) -> Self {
+    ///
+    /// Its branch is dropped with probability `drop_path` in training.
+    pub fn new(
+        channels_in: usize,
+        block: BlockConfig,
+        style: Style,
+        drop_path: f64,
+        device: &Device,
+    ) -> Self {
         let BlockConfig { kernel, hidden, channels, se_ratio, stride } = block;
+        let Style { conv, activation, se_activation } = style;
         let norm = |channels| BatchNormConfig::new(channels).init(device);
-        let depthwise = |channels| {
-            Conv2dConfig::new(channels, channels, kernel).stride(stride).groups(channels).init(device)
-        };
+        let depthwise =
+            |channels| Conv2dConfig::new(channels, channels, kernel).stride(stride).groups(channels);
         let strided = stride > 1;
         Self {
-            ghost1: GhostConfig::new(channels_in, hidden).init(device),
-            conv_dw: strided.then(|| depthwise(hidden)),
+            ghost1: GhostConfig::new(channels_in, hidden).conv(conv).activation(activation).init(device),
+            conv_dw: strided.then(|| depthwise(hidden).init(device)),
             bn_dw: strided.then(|| norm(hidden)),
             se: (se_ratio > 0.0).then(|| {
                 let units = make_divisible(hidden as f64 * se_ratio, 4, 0.9);
-                MobileSqueezeExcite::new(hidden, units, Activation::HardSigmoid, device)
+                MobileSqueezeExcite::new(hidden, units, Activation::HardSigmoid, device).middle(se_activation)
             }),
-            ghost2: GhostConfig::new(hidden, channels).relu(false).init(device),
+            ghost2: GhostConfig::new(hidden, channels).conv(conv).relu(false).init(device),
             shortcut: (strided || channels_in != channels).then(|| {
-                let pointwise = Conv2dConfig::new(channels_in, channels, 1).init(device);
-                (depthwise(channels_in), norm(channels_in), pointwise, norm(channels))
+                let pointwise = conv.init(Conv2dConfig::new(channels_in, channels, 1), device);
+                (conv.init(depthwise(channels_in), device), norm(channels_in), pointwise, norm(channels))
             }),
+            drop_path: DropPath::new(drop_path),
         }
     }
 
@@ -163,14 +207,14 @@ impl GhostBottleneck {
             }
             None => x,
         };
-        residual(y, shortcut)
+        self.drop_path.forward(branch(y)).add(shortcut)
     }
 }
 
 /// The last convolution before pooling: 1x1, norm, ReLU.
 #[derive(Module, Debug)]
 struct ConvNorm {
-    conv: Conv2d,
+    conv: Convolution,
     bn1: BatchNorm,
 }
 
@@ -184,7 +228,7 @@ enum Stage {
 /// Stem, bottlenecks, head.
 #[derive(Module, Debug)]
 pub struct Net {
-    conv_stem: Conv2d,
+    conv_stem: Convolution,
     bn1: BatchNorm,
     blocks: Vec<Stage>,
     conv_head: Conv2d,
@@ -192,6 +236,8 @@ pub struct Net {
     classifier: Linear,
     #[module(skip)]
     maps: Vec<FeatureInfo>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl BackboneConfig for Config {
@@ -199,17 +245,22 @@ impl BackboneConfig for Config {
 
     fn init(&self, device: &Device) -> Net {
         let norm = |channels| BatchNormConfig::new(channels).init(device);
+        let conv = |plain| self.style.conv.init(plain, device);
         let stem = self.scaled(16);
         let mut channels_in = stem;
         let mut hidden = 0;
         let mut blocks: Vec<Stage> = self
             .blocks
             .iter()
-            .map(|stage| {
+            .enumerate()
+            .map(|(index, stage)| {
+                // All blocks of a stage alike.
+                let drop_path =
+                    self.drop_path * index as f64 / self.blocks.len().saturating_sub(1).max(1) as f64;
                 let bottlenecks = stage.iter().map(|&block| {
                     hidden = self.scaled(block.hidden);
                     let block = BlockConfig { hidden, channels: self.scaled(block.channels), ..block };
-                    let built = GhostBottleneck::new(channels_in, block, device);
+                    let built = GhostBottleneck::new(channels_in, block, self.style, drop_path, device);
                     channels_in = block.channels;
                     built
                 });
@@ -218,17 +269,18 @@ impl BackboneConfig for Config {
             .collect();
         // The last convolution is as wide as the last bottleneck inside.
         blocks.push(Stage::Last(vec![ConvNorm {
-            conv: Conv2dConfig::new(channels_in, hidden, 1).init(device),
+            conv: conv(Conv2dConfig::new(channels_in, hidden, 1)),
             bn1: norm(hidden),
         }]));
         Net {
-            conv_stem: Conv2dConfig::new(self.in_channels, stem, 3).stride(2).init(device),
+            conv_stem: conv(Conv2dConfig::new(self.in_channels, stem, 3).stride(2)),
             bn1: norm(stem),
             blocks,
             conv_head: Conv2dConfig::new(hidden, HEAD, 1).bias(true).init(device),
             dropout: Dropout::new(self.drop_rate),
             classifier: LinearConfig::new(HEAD, self.num_classes).init(device),
             maps: self.maps(stem),
+            activation: self.style.activation,
         }
     }
 }
@@ -257,7 +309,7 @@ impl Config {
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let mut x = self.bn1.forward_then(self.conv_stem.forward(x), RELU);
+        let mut x = self.bn1.forward_then(self.conv_stem.forward(x), self.activation);
         taps.see("act1", &x);
         for (index, stage) in self.blocks.iter().enumerate() {
             match stage {
@@ -269,7 +321,7 @@ impl Backbone for Net {
                 }
                 Stage::Last(convs) => {
                     for ConvNorm { conv, bn1 } in convs {
-                        x = bn1.forward_then(conv.forward(x), RELU);
+                        x = bn1.forward_then(conv.forward(x), self.activation);
                     }
                 }
             }
@@ -281,7 +333,9 @@ impl Backbone for Net {
     fn forward_head(&self, features: Tensor<4>, taps: &mut Taps) -> Tensor<2> {
         let x = self.conv_head.forward(global_avg_pool(features));
         taps.see("conv_head", &x);
-        let x = RELU.forward(x).flatten::<2>(1, 3);
+        let x = self.activation.forward(x);
+        taps.see("act2", &x);
+        let x = x.flatten::<2>(1, 3);
         self.classifier.forward(self.dropout.forward(x))
     }
 

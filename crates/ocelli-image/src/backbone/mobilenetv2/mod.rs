@@ -10,4 +10,5 @@ mod entries;
 mod model;
 
 pub use entries::entries;
+pub(crate) use model::Block;
 pub use model::{Config, Net};

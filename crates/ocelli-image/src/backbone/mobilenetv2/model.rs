@@ -12,6 +12,7 @@ use ocelli_nn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::resnet::cifar::{is_one, one};
 use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
 
 const RELU6: Activation = Activation::Relu6;
@@ -37,6 +38,9 @@ pub struct Config {
     pub depth: f64,
     /// Keep stem, head, first and last stage at width and depth 1 (timm's deeper variants).
     pub fixed_ends: bool,
+    /// Sets in every batch norm, for networks run at several resolutions.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub norm_sets: usize,
     /// Channels of the input.
     pub in_channels: usize,
     /// Classes.
@@ -48,7 +52,15 @@ pub struct Config {
 impl Config {
     /// The published network at `width`.
     pub fn new(width: f64) -> Self {
-        Self { width, depth: 1.0, fixed_ends: false, in_channels: 3, num_classes: 1000, drop_rate: 0.0 }
+        Self {
+            width,
+            depth: 1.0,
+            fixed_ends: false,
+            norm_sets: 1,
+            in_channels: 3,
+            num_classes: 1000,
+            drop_rate: 0.0,
+        }
     }
 
     /// timm's deeper variants.
@@ -69,7 +81,7 @@ impl Config {
 
 /// Depthwise 3x3 and a linear pointwise convolution: the block without expansion.
 #[derive(Module, Debug)]
-struct Separable {
+pub(crate) struct Separable {
     conv_dw: Conv2d,
     bn1: BatchNorm,
     conv_pw: Conv2d,
@@ -79,7 +91,7 @@ struct Separable {
 
 /// Expansion, depthwise 3x3, linear projection.
 #[derive(Module, Debug)]
-struct Inverted {
+pub(crate) struct Inverted {
     conv_pw: Conv2d,
     bn1: BatchNorm,
     conv_dw: Conv2d,
@@ -92,14 +104,21 @@ struct Inverted {
 /// A block, with a shortcut where it keeps size and channels.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)]
-enum Block {
+pub(crate) enum Block {
     Separable(Separable),
     Inverted(Inverted),
 }
 
 impl Block {
-    fn new(from: usize, to: usize, expansion: usize, stride: usize, device: &Device) -> Self {
-        let norm = |channels| BatchNormConfig::new(channels).init(device);
+    /// A block of `from → to` channels with `norm_sets` sets in its batch norms.
+    pub(crate) fn new(
+        [from, to]: [usize; 2],
+        expansion: usize,
+        stride: usize,
+        norm_sets: usize,
+        device: &Device,
+    ) -> Self {
+        let norm = |channels| BatchNormConfig::new(channels).sets(norm_sets).init(device);
         let pointwise = |from, to| Conv2dConfig::new(from, to, 1).init(device);
         let depthwise =
             |channels| Conv2dConfig::new(channels, channels, 3).stride(stride).groups(channels).init(device);
@@ -127,7 +146,7 @@ impl Block {
     }
 
     /// `[batch, from, h, w]` → `[batch, to, h / stride, w / stride]`; no activation at the end.
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (y, norm, shortcut) = match self {
             Block::Separable(s) => {
                 let y = s.bn1.forward_then(s.conv_dw.forward(x.clone()), RELU6);
@@ -161,7 +180,7 @@ impl BackboneConfig for Config {
     type Net = Net;
 
     fn init(&self, device: &Device) -> Net {
-        let norm = |channels| BatchNormConfig::new(channels).init(device);
+        let norm = |channels| BatchNormConfig::new(channels).sets(self.norm_sets).init(device);
         let stem = if self.fixed_ends { 32 } else { self.scaled(32) };
         // The head never gets narrower than at width 1.
         let head = if self.fixed_ends { 1280 } else { self.scaled(1280).max(1280) };
@@ -181,7 +200,8 @@ impl BackboneConfig for Config {
                 (0..self.repeats(stage))
                     .map(|block| {
                         let stride = if block == 0 { stride } else { 1 };
-                        let built = Block::new(channels_in, channels, expansion, stride, device);
+                        let built =
+                            Block::new([channels_in, channels], expansion, stride, self.norm_sets, device);
                         channels_in = channels;
                         built
                     })

@@ -29,12 +29,25 @@ pub struct Config {
     pub stem_stride: usize,
     /// Squeeze-and-excitation.
     pub se: Option<SeConfig>,
+    /// Sets in every batch norm, for networks run at several resolutions.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub norm_sets: usize,
     /// Channels of the input.
     pub in_channels: usize,
     /// Classes.
     pub num_classes: usize,
     /// Dropout before the classifier.
     pub drop_rate: f64,
+}
+
+pub(crate) fn one() -> usize {
+    1
+}
+
+// serde hands over references.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(crate) fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 impl Config {
@@ -45,6 +58,7 @@ impl Config {
             widths: [16, 32, 64],
             stem_stride: 1,
             se: None,
+            norm_sets: 1,
             in_channels: 3,
             num_classes: 10,
             drop_rate: 0.0,
@@ -83,9 +97,10 @@ impl Block {
         channels_out: usize,
         stride: usize,
         se: Option<SeConfig>,
+        norm_sets: usize,
         device: &Device,
     ) -> Self {
-        let norm = || BatchNormConfig::new(channels_out).init(device);
+        let norm = || BatchNormConfig::new(channels_out).sets(norm_sets).init(device);
         Self {
             conv1: Conv2dConfig::new(channels_in, channels_out, 3).stride(stride).init(device),
             bn1: norm(),
@@ -125,13 +140,13 @@ impl BackboneConfig for Config {
             (0..self.blocks)
                 .map(|block| {
                     let (from, stride) = if block == 0 { (channels_in, stride) } else { (channels_out, 1) };
-                    Block::new(from, channels_out, stride, self.se, device)
+                    Block::new(from, channels_out, stride, self.se, self.norm_sets, device)
                 })
                 .collect()
         };
         Net {
             conv1: Conv2dConfig::new(self.in_channels, a, 3).stride(self.stem_stride).init(device),
-            bn1: BatchNormConfig::new(a).init(device),
+            bn1: BatchNormConfig::new(a).sets(self.norm_sets).init(device),
             layer1: stage(a, a, 1),
             layer2: stage(a, b, 2),
             layer3: stage(b, c, 2),

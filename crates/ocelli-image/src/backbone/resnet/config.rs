@@ -100,6 +100,29 @@ impl SeConfig {
     }
 }
 
+/// Sets of gain, shift and statistics in every batch norm (arXiv 2106.02898), see [`ocelli_nn::with_norm_set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Norms {
+    /// How many; 1 makes ordinary norms.
+    pub sets: usize,
+    /// Whether the norms of projections always compute with the first set.
+    #[serde(default)]
+    pub pin_projections: bool,
+}
+
+impl Default for Norms {
+    fn default() -> Self {
+        Self { sets: 1, pin_projections: false }
+    }
+}
+
+impl Norms {
+    fn single(&self) -> bool {
+        self.sets == 1
+    }
+}
+
 /// A ResNet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +148,9 @@ pub struct Config {
     /// Versatile filters in all convolutions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versatile: Option<Versatile>,
+    /// Sets in every batch norm, for networks run at several resolutions.
+    #[serde(default, skip_serializing_if = "Norms::single")]
+    pub norms: Norms,
     /// Channels of the input.
     pub in_channels: usize,
     /// Classes.
@@ -146,6 +172,7 @@ impl Config {
             reduce_first: false,
             se: None,
             versatile: None,
+            norms: Norms::default(),
             in_channels: 3,
             num_classes: 1000,
             drop_rate: 0.0,

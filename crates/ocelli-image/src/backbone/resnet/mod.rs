@@ -13,6 +13,6 @@ mod config;
 mod entries;
 mod model;
 
-pub use config::{Block, Config, SeConfig, SePlacement, Stem};
+pub use config::{Block, Config, Norms, SeConfig, SePlacement, Stem};
 pub use entries::entries;
 pub use model::{BasicBlock, Bottleneck, BottleneckShape, Net};

@@ -8,7 +8,7 @@ use ocelli_nn::{
     LinearConfig, MaxPool2d, Slot, SqueezeExcite, Taps, global_avg_pool,
 };
 
-use super::config::{Block, Config, SeConfig, SePlacement, Stem};
+use super::config::{Block, Config, Norms, SeConfig, SePlacement, Stem};
 use crate::backbone::{Backbone, BackboneConfig, FeatureInfo};
 
 const RELU: Activation = Activation::Relu;
@@ -98,8 +98,8 @@ pub struct BottleneckShape {
     pub conv: ConvKind,
 }
 
-fn norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels).init(device)
+fn norm(channels: usize, norms: Norms, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels).sets(norms.sets).init(device)
 }
 
 fn project(
@@ -108,12 +108,14 @@ fn project(
     stride: usize,
     kernel: usize,
     conv: ConvKind,
+    norms: Norms,
     device: &Device,
 ) -> Option<Downsample> {
     (stride != 1 || channels_in != channels_out).then(|| {
         let kernel = if stride == 1 { 1 } else { kernel };
         let conv = conv.init(Conv2dConfig::new(channels_in, channels_out, kernel).stride(stride), device);
-        (conv, norm(channels_out, device))
+        let norm = BatchNormConfig::new(channels_out).sets(norms.sets).pinned(norms.pin_projections);
+        (conv, norm.init(device))
     })
 }
 
@@ -129,19 +131,26 @@ impl BasicBlock {
         stride: usize,
         se: Option<SeConfig>,
         conv: ConvKind,
+        norms: Norms,
         device: &Device,
     ) -> Self {
+        let norm = |channels| norm(channels, norms, device);
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
         let se_channels = if placement == SePlacement::Pre { channels_in } else { channels_out };
         Self {
             conv1: conv.init(Conv2dConfig::new(channels_in, channels_out, 3).stride(stride), device),
-            bn1: norm(channels_out, device),
+            bn1: norm(channels_out),
             conv2: conv.init(Conv2dConfig::new(channels_out, channels_out, 3), device),
-            bn2: norm(channels_out, device),
+            bn2: norm(channels_out),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, 1, conv, device),
+            downsample: project(channels_in, channels_out, stride, 1, conv, norms, device),
             placement,
         }
+    }
+
+    /// Channels of the output.
+    pub fn channels_out(&self) -> usize {
+        self.bn2.weight.lazy_shape().dims::<1>()[0]
     }
 
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
@@ -155,7 +164,8 @@ impl BasicBlock {
 
 impl Bottleneck {
     /// A block of the given shape.
-    pub fn new(shape: BottleneckShape, se: Option<SeConfig>, device: &Device) -> Self {
+    pub fn new(shape: BottleneckShape, se: Option<SeConfig>, norms: Norms, device: &Device) -> Self {
+        let norm = |channels| norm(channels, norms, device);
         let BottleneckShape { channels_in, reduced, width, channels_out, stride, groups, down_kernel, conv } =
             shape;
         let placement = se.map_or(SePlacement::Standard, |se| se.placement);
@@ -166,13 +176,13 @@ impl Bottleneck {
         };
         Self {
             conv1: conv.init(Conv2dConfig::new(channels_in, reduced, 1), device),
-            bn1: norm(reduced, device),
+            bn1: norm(reduced),
             conv2: conv.init(Conv2dConfig::new(reduced, width, 3).stride(stride).groups(groups), device),
-            bn2: norm(width, device),
+            bn2: norm(width),
             conv3: conv.init(Conv2dConfig::new(width, channels_out, 1), device),
-            bn3: norm(channels_out, device),
+            bn3: norm(channels_out),
             se: excite(&se, se_channels, device),
-            downsample: project(channels_in, channels_out, stride, down_kernel, conv, device),
+            downsample: project(channels_in, channels_out, stride, down_kernel, conv, norms, device),
             placement,
         }
     }
@@ -215,7 +225,11 @@ fn residual<'a>(
     let excited = se.is_some() && placement == SePlacement::Standard;
     let (y, norm) = if excited { (excite(placement, norm.forward(y), taps), None) } else { (y, Some(norm)) };
     let shortcut = match downsample {
-        Some((conv, bn)) => bn.forward(seen(conv, x, "downsample.0", taps)),
+        Some((conv, bn)) => {
+            let projected = bn.forward(seen(conv, x, "downsample.0", taps));
+            taps.see("downsample", &projected);
+            projected
+        }
         None => x,
     };
     let shortcut = excite(SePlacement::Identity, shortcut, taps);
@@ -239,6 +253,7 @@ impl BackboneConfig for Config {
     fn init(&self, device: &Device) -> Net {
         let kind = ConvKind::from(self.versatile);
         let conv = |plain| kind.init(plain, device);
+        let norm = |channels| norm(channels, self.norms, device);
         let (conv1, stem) = match self.stem {
             Stem::Conv7x7 => {
                 (StemConv::Single(conv(Conv2dConfig::new(self.in_channels, 64, 7).stride(2))), 64)
@@ -246,10 +261,10 @@ impl BackboneConfig for Config {
             Stem::Deep { width } => (
                 StemConv::Deep((
                     conv(Conv2dConfig::new(self.in_channels, width, 3).stride(2)),
-                    norm(width, device),
+                    norm(width),
                     Slot {},
                     conv(Conv2dConfig::new(width, width, 3)),
-                    norm(width, device),
+                    norm(width),
                     Slot {},
                     conv(Conv2dConfig::new(width, 2 * width, 3)),
                 )),
@@ -270,6 +285,7 @@ impl BackboneConfig for Config {
                             stride,
                             self.se,
                             kind,
+                            self.norms,
                             device,
                         )),
                         Block::Bottleneck => {
@@ -284,7 +300,7 @@ impl BackboneConfig for Config {
                                 down_kernel: if self.down_3x3 { 3 } else { 1 },
                                 conv: kind,
                             };
-                            Residual::Bottleneck(Bottleneck::new(shape, self.se, device))
+                            Residual::Bottleneck(Bottleneck::new(shape, self.se, self.norms, device))
                         }
                     };
                     channels_in = channels_out;
@@ -294,7 +310,7 @@ impl BackboneConfig for Config {
         };
         Net {
             conv1,
-            bn1: norm(stem, device),
+            bn1: norm(stem),
             maxpool: MaxPool2d::new(3, 2, 1),
             layer1: stage(0),
             layer2: stage(1),
@@ -315,6 +331,9 @@ impl Backbone for Net {
                 c.forward(bn_b.forward_then(b.forward(x), RELU))
             }
         };
+        if taps.wants("bn1") {
+            taps.see("bn1", &self.bn1.forward(x.clone()));
+        }
         let x = self.bn1.forward_then(x, RELU);
         taps.see("act1", &x);
         let mut x = self.maxpool.forward(x);

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ocelli_nn::penal::{penal, tau};
+use ocelli_nn::penal::branch;
 use ocelli_nn::{Activation, DropPath, Dropout, LayerNorm, Linear, LinearConfig, Mlp, Slot, Taps};
 
 use super::Attention;
@@ -157,8 +157,8 @@ impl Block {
     }
 
     /// The penal connection sits before stochastic depth.
-    fn add(&self, branch: Tensor<3>, skip: Tensor<3>) -> Tensor<3> {
-        self.drop_path.forward(penal(branch, tau())).add(skip)
+    fn add(&self, z: Tensor<3>, skip: Tensor<3>) -> Tensor<3> {
+        self.drop_path.forward(branch(z)).add(skip)
     }
 
     /// How patches look at each other, `[batch, heads, 1 + patches, 1 + patches]`.

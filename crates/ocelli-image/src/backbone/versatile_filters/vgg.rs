@@ -218,4 +218,5 @@ pub(super) const INIT: InitScheme = InitScheme {
     conv_bias: Draw::Zeros,
     linear: Draw::Normal(0.01),
     linear_bias: Draw::Zeros,
+    positions: Draw::Zeros,
 };

@@ -3,7 +3,7 @@
 use burn::module::{Flag, Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ocelli_nn::init::computed;
-use ocelli_nn::penal::{penal, tau};
+use ocelli_nn::penal::branch;
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DropPath, Taps, avg_pool2d, graph, random,
 };
@@ -119,7 +119,7 @@ impl Grapher {
         let shuffled = self.random_neighbours > 0.0
             && self.training.is_enabled()
             && x.device().is_autodiff()
-            && random::uniform() < self.random_neighbours;
+            && random::uniform(1)[0] < self.random_neighbours;
         if shuffled {
             let all = graph::neighbours(x.clone(), y.clone(), positions, self.k * dilation, 1);
             let chosen: Vec<i64> =
@@ -152,7 +152,7 @@ impl Grapher {
             None => h,
         };
         taps.see(format_args!("{name}fc2"), &h);
-        self.drop_path.forward(penal(h, tau())).add(x)
+        self.drop_path.forward(branch(h)).add(x)
     }
 
     /// What the search works with.
@@ -215,6 +215,6 @@ impl Ffn {
         let (conv, norm) = &self.fc1;
         let hidden = norm.forward_then(conv.forward(x.clone()), self.activation);
         let (conv, norm) = &self.fc2;
-        self.drop_path.forward(penal(norm.forward(conv.forward(hidden)), tau())).add(x)
+        self.drop_path.forward(branch(norm.forward(conv.forward(hidden)))).add(x)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ocelli_data::{AugmentConfig, MixConfig};
 use ocelli_image::NetworkConfig;
+use ocelli_image::backbone::drnet::{Stage, TrainingMode};
 use ocelli_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,75 @@ pub struct RunConfig {
     pub mix: MixConfig,
     /// Optimiser, schedule and the rest of the loop.
     pub train: TrainConfig,
+    /// Changes to how a network that chooses the resolution is trained.
+    #[serde(skip_serializing_if = "Dynamic::is_empty")]
+    pub dynamic: Dynamic,
     /// A network that is not registered, or a registered one changed.
     pub network: Option<NetworkConfig>,
+}
+
+/// What is said about the training of a network that chooses the resolution (`dr_*`); the network's own settings hold
+/// where nothing is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dynamic {
+    /// The classifier alone at every resolution, or both together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// Every picture at its resolution, or at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<TrainingMode>,
+    /// Average cost aimed at, in 10⁹ multiply-accumulates without the predictor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flops_target: Option<f64>,
+    /// Weight of the cost in the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flops_weight: Option<f64>,
+    /// Factor of the predictor's learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predictor_lr: Option<f64>,
+}
+
+impl Dynamic {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Puts what is said into `network`.
+    pub fn apply(&self, network: &mut NetworkConfig) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let NetworkConfig::DrNet(config) = network else {
+            bail!(
+                "--drnet-*, --flops-target, --flops-weight and --predictor-lr go with networks that choose the \
+                 resolution (`ocelli models list dr_`)"
+            );
+        };
+        let training = &mut config.training;
+        training.stage = self.stage.unwrap_or(training.stage);
+        training.mode = self.mode.unwrap_or(training.mode);
+        training.flops_target = self.flops_target.or(training.flops_target);
+        training.flops_weight = self.flops_weight.unwrap_or(training.flops_weight);
+        training.predictor_lr = self.predictor_lr.unwrap_or(training.predictor_lr);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let numbers = [
+            ("--flops-target", self.flops_target),
+            ("--flops-weight", self.flops_weight),
+            ("--predictor-lr", self.predictor_lr),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number
+                && !(0.0..=16.0).contains(&number)
+            {
+                bail!("{name} must lie between 0 and 16, found {number}");
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for RunConfig {
@@ -58,6 +126,7 @@ impl Default for RunConfig {
             augment: AugmentConfig::default(),
             mix: MixConfig { label_smoothing: 0.1, ..Default::default() },
             train: TrainConfig::default(),
+            dynamic: Dynamic::default(),
             network: None,
         }
     }
@@ -96,7 +165,7 @@ impl RunConfig {
         self.augment.validate()?;
         self.mix.validate()?;
         self.train.check()?;
-        Ok(())
+        self.dynamic.check()
     }
 
     /// One line that names everything that decides the resulting weights.

@@ -68,7 +68,7 @@ impl Eval {
         let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
         let mut console = Console::new(style, total, 0);
         let report = evaluate(
-            |pixels, shape| model.runner.logits(pixels, shape),
+            |pixels, shape| model.runner.answers(pixels, shape),
             &loader,
             &model.labels,
             |done| {
@@ -99,6 +99,20 @@ fn print(report: &EvaluationReport) -> Result<()> {
     line(&format!("top-1     {} %", percent(report.top1)))?;
     line(&format!("top-5     {} %", percent(report.top5)))?;
     line(&format!("loss      {:.4}\n", report.loss))?;
+    if let Some(routing) = &report.routing {
+        line(&format!("mean cost {:.3} GMACs, choice of the resolution included", routing.mean_macs / 1e9))?;
+        let rows: Vec<Vec<String>> = routing
+            .chosen
+            .iter()
+            .map(|own| {
+                let share = own.pictures as f64 / report.samples as f64;
+                let macs = format!("{:.3}", own.macs as f64 / 1e9);
+                vec![own.resolution.to_string(), own.pictures.to_string(), percent(share), macs]
+            })
+            .collect();
+        line(&table(&["resolution", "pictures", "share %", "GMACs"], &rows, &[0, 1, 2, 3]))?;
+        line("")?;
+    }
     let seen: Vec<_> = report.classes.iter().filter(|class| class.support > 0).collect();
     let rows: Vec<Vec<String>> = seen
         .iter()

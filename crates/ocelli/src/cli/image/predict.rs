@@ -135,10 +135,21 @@ impl Predict {
 
     fn print(&self, name: &str, result: &Classification, several: bool) -> Result<()> {
         if self.format == Format::Json {
-            return line(&json!({"image": name, "predictions": result.guesses}).to_string());
+            let mut shown = json!({"image": name, "predictions": result.guesses});
+            if let Some(decision) = &result.decision {
+                shown["resolution"] = decision.resolution.into();
+                shown["macs"] = decision.macs.into();
+            }
+            return line(&shown.to_string());
         }
-        if several {
-            line(name)?;
+        // What a network that chooses the resolution chose, and what that cost.
+        let spent =
+            result.decision.map(|own| format!("{} px, {:.3} GMACs", own.resolution, own.macs as f64 / 1e9));
+        match spent {
+            Some(spent) if several => line(&format!("{name}  ({spent})"))?,
+            Some(spent) => line(&format!("  {spent}"))?,
+            None if several => line(name)?,
+            None => {}
         }
         let width = result.guesses.iter().map(|guess| guess.label.chars().count()).max().unwrap_or_default();
         for guess in &result.guesses {

@@ -28,7 +28,9 @@ pub fn write(
     let classifier =
         Classifier::new(description.name, network, description.labels, description.preprocess, &task.device)?;
     let evaluation =
-        evaluate(|pixels, shape| classifier.runner.logits(pixels, shape), &task.val, &labels, |_| {})?;
+        evaluate(|pixels, shape| classifier.runner.answers(pixels, shape), &task.val, &labels, |_| {})?;
+    // A network that chooses the resolution costs what its choices cost.
+    let macs = evaluation.routing.as_ref().map_or(macs, |routing| routing.mean_macs.round() as u64);
     let best = folder.best().display().to_string();
     let report = TrainingReport {
         run_name: folder.path().display().to_string(),

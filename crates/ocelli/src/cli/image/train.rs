@@ -20,7 +20,7 @@ use ocelli_train::{Outcome, ProgressStyle, RunFolder, Trainer};
 
 use super::config::{RunConfig, default_workers};
 use super::report;
-use super::train_args::{AugmentArgs, InputArgs, OptimiseArgs, set};
+use super::train_args::{AugmentArgs, DynamicArgs, InputArgs, OptimiseArgs, set};
 use crate::cli::Global;
 use crate::cli::output::line;
 use crate::model_ref::local_weights;
@@ -55,6 +55,8 @@ pub struct Train {
     augment: AugmentArgs,
     #[command(flatten, next_help_heading = "Optimisation")]
     optimise: OptimiseArgs,
+    #[command(flatten, next_help_heading = "Networks that choose the resolution")]
+    dynamic: DynamicArgs,
 }
 
 /// What a finished training leaves.
@@ -106,6 +108,7 @@ impl Train {
         self.input.apply(&mut config);
         self.augment.apply(&mut config)?;
         self.optimise.apply(&mut config, self.config.is_none())?;
+        self.dynamic.apply(&mut config)?;
         Ok(config)
     }
 }
@@ -189,13 +192,15 @@ fn network_of_weights(config: &mut RunConfig) -> Result<()> {
 /// The network to train, before the number of classes is known.
 fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
     let options = Options { drop_rate: config.drop_rate, ..Default::default() };
-    Ok(match &config.network {
+    let mut network = match &config.network {
         Some(network) => {
             network.check().map_err(|problem| anyhow::anyhow!("[network]: {problem}"))?;
             network.clone()
         }
         None => zoo::entry(&config.model)?.config_with(&options),
-    })
+    };
+    config.dynamic.apply(&mut network)?;
+    Ok(network)
 }
 
 /// A task ready to run.

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use ocelli_data::transform::TrainCropMode;
+use ocelli_image::backbone::drnet::{Stage, TrainingMode};
 use ocelli_train::{OptimizerKind, ScheduleKind};
 
 use super::config::RunConfig;
@@ -143,6 +144,49 @@ pub(super) struct OptimiseArgs {
     /// Seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// For networks that choose the resolution per picture (`dr_*`).
+#[derive(Args, Debug)]
+pub(super) struct DynamicArgs {
+    /// pretrain: the classifier alone, every batch at every resolution; joint: with the predictor [default: joint]
+    #[arg(long, value_name = "STAGE")]
+    drnet_stage: Option<String>,
+    /// split: every picture at its chosen resolution; dense: at all of them [default: split]
+    #[arg(long, value_name = "MODE")]
+    drnet_mode: Option<String>,
+    /// Average cost aimed at, in 10^9 multiply-accumulates without the predictor [default: 75 % of the largest]
+    #[arg(long, value_name = "G")]
+    flops_target: Option<f64>,
+    /// Weight of the cost in the loss [default: 0.2]
+    #[arg(long, value_name = "X")]
+    flops_weight: Option<f64>,
+    /// Factor of the predictor's learning rate [default: 0.1]
+    #[arg(long, value_name = "X")]
+    predictor_lr: Option<f64>,
+}
+
+impl DynamicArgs {
+    /// Sets what was given.
+    pub(super) fn apply(&self, config: &mut RunConfig) -> Result<()> {
+        let own = &mut config.dynamic;
+        match self.drnet_stage.as_deref() {
+            None => {}
+            Some("pretrain") => own.stage = Some(Stage::Pretrain),
+            Some("joint") => own.stage = Some(Stage::Joint),
+            Some(other) => bail!("--drnet-stage {other}: expected pretrain or joint"),
+        }
+        match self.drnet_mode.as_deref() {
+            None => {}
+            Some("split") => own.mode = Some(TrainingMode::Split),
+            Some("dense") => own.mode = Some(TrainingMode::Dense),
+            Some(other) => bail!("--drnet-mode {other}: expected split or dense"),
+        }
+        some(&mut own.flops_target, &self.flops_target);
+        some(&mut own.flops_weight, &self.flops_weight);
+        some(&mut own.predictor_lr, &self.predictor_lr);
+        Ok(())
+    }
 }
 
 /// Sets what was given.
