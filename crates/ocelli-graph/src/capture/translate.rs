@@ -36,6 +36,8 @@ pub(super) fn translate(
         input: two.input,
         rename,
         layer: None,
+        of_parameters: false,
+        owners: HashMap::new(),
         last_layer: String::new(),
         operation: String::new(),
         node_names: HashSet::new(),
@@ -70,6 +72,10 @@ pub(super) struct Translator<'a> {
     rename: &'a dyn Fn(&str) -> String,
     /// The layer whose parameters the current operation reads.
     layer: Option<String>,
+    /// Whether it reads nothing else.
+    of_parameters: bool,
+    /// The layers of tensors that are made of one layer's parameters alone.
+    owners: HashMap<TensorId, String>,
     last_layer: String,
     operation: String,
     node_names: HashSet<String>,
@@ -168,18 +174,28 @@ impl Translator<'_> {
             self.at_three.insert(x.id, y.shape.iter().copied().collect());
             self.same.insert(x.id, y.id);
         }
-        let owner = a.inputs().find_map(|tensor| {
-            let lazy = self.constants.get(self.ids.get(&tensor.id)?)?;
-            match &lazy.source {
-                Source::Parameter(name) => Some(layer_of(&(self.rename)(name)).to_string()),
-                _ => None,
+        let mut owners = a.inputs().map(|tensor| self.owner(tensor));
+        let first = owners.next().flatten();
+        self.of_parameters = first.is_some() && owners.all(|other| other == first);
+        let owner = first.or_else(|| a.inputs().find_map(|tensor| self.owner(tensor)));
+        if let Some(owner) = owner {
+            if self.of_parameters {
+                self.owners.extend(a.outputs().map(|tensor| (tensor.id, owner.clone())));
             }
-        });
-        if let Some(owner) = owner.filter(|owner| !owner.is_empty()) {
             self.last_layer.clone_from(&owner);
             self.layer = Some(owner);
         }
         if blank(a) == blank(b) { Ok(()) } else { Err(self.batch("its arguments change")) }
+    }
+
+    /// The layer that owns `tensor`: a parameter of its, or made of such.
+    fn owner(&self, tensor: &TensorIr) -> Option<String> {
+        if let Some(owner) = self.owners.get(&tensor.id) {
+            return Some(owner.clone());
+        }
+        let lazy = self.constants.get(self.ids.get(&tensor.id)?)?;
+        let Source::Parameter(name) = &lazy.source else { return None };
+        Some(layer_of(&(self.rename)(name)).to_string()).filter(|owner| !owner.is_empty())
     }
 
     fn operation(&mut self, a: &OperationIr, b: &OperationIr) -> Result<(), CaptureError> {
@@ -382,8 +398,8 @@ impl Translator<'_> {
     pub fn node(&mut self, op: Op, inputs: Vec<ValueId>, outputs: Vec<ValueId>) {
         let kind = op.kind();
         let base = match &self.layer {
-            // Further nodes of a layer's operation say what they do.
-            Some(layer) if !self.node_names.contains(layer) => layer.clone(),
+            // What prepares a layer's parameters, and further nodes of its operation, say what they do.
+            Some(layer) if !self.of_parameters && !self.node_names.contains(layer) => layer.clone(),
             Some(layer) => format!("{layer}.{kind}"),
             None => {
                 let number = self.numbers.entry(kind).or_insert(0);
