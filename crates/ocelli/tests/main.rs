@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod common;
+mod dynamic;
 mod engine;
 mod export;
 mod hub;

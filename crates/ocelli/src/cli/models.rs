@@ -63,7 +63,15 @@ fn list(filter: &str, format: Format) -> Result<()> {
         .iter()
         .map(|entry| {
             let network = entry.config().init(&Device::flex());
-            let macs = network.macs(entry.input_shape());
+            let input @ [_, height, width] = entry.input_shape();
+            // The most a picture can cost: it goes through one candidate only.
+            let macs = match network.dynamic() {
+                Some(net) => {
+                    let costs = net.costs([height, width]);
+                    costs.predictor + costs.candidates[0]
+                }
+                None => network.macs(input),
+            };
             (entry.name.to_string(), network.parameter_count(), macs, entry)
         })
         .collect();
@@ -116,6 +124,9 @@ fn show(entry: &Entry, input_size: Option<usize>, layers: bool, format: Format) 
             "peak_activation_bytes": peak, "accuracy": entry.accuracy, "preprocess": entry.preprocess(),
             "features": features, "config": entry.config(),
         });
+        if let Some(net) = network.dynamic() {
+            shown["costs"] = serde_json::to_value(net.costs([height, width]))?;
+        }
         if layers {
             shown["layers"] = serde_json::to_value(&costs)?;
         }
@@ -124,6 +135,15 @@ fn show(entry: &Entry, input_size: Option<usize>, layers: bool, format: Format) 
     line(&format!("{}  (system {})", entry.name, entry.system))?;
     line(&format!("  parameters  {params} ({})", si(params as f64)))?;
     line(&format!("  MACs        {macs} ({}) at {}x{}x{}", si(macs as f64), input[0], input[1], input[2]))?;
+    if let Some(net) = network.dynamic() {
+        let costs = net.costs([height, width]);
+        line("              with every candidate computed; for a picture classified at")?;
+        for (index, &macs) in costs.candidates.iter().enumerate() {
+            let [side, _] = net.config().candidate_size(index, [height, width]);
+            let total = si((costs.predictor + macs) as f64);
+            line(&format!("              {side} px {total}, choice of the resolution included"))?;
+        }
+    }
     line(&format!("  activations {} at most at once, operation by operation", bytes(peak)))?;
     line(&format!(
         "  input       {} px, crop {}, {}, mean {:?}, std {:?}",

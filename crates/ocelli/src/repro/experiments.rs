@@ -8,7 +8,7 @@ use super::{Arm, Experiment};
 
 /// All experiments.
 pub fn experiments() -> Vec<Experiment> {
-    vec![senet(), ghostnet()]
+    vec![senet(), ghostnet(), super::drnet::experiment()]
 }
 
 /// The experiment called `name`.

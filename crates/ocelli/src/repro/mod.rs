@@ -1,5 +1,6 @@
 //! The papers' claims, re-run in small: seeded experiments with their comparison arms.
 
+mod drnet;
 mod experiments;
 mod run;
 mod write_up;
@@ -73,6 +74,24 @@ pub struct ArmResults {
     pub train_loss: Vec<f64>,
     /// Seconds of training, per seed.
     pub seconds: Vec<f64>,
+    /// Test pictures per resolution, largest first, per seed; empty for networks of one resolution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Vec<u64>>,
+}
+
+impl ArmResults {
+    /// Nothing measured yet.
+    fn new(name: &str, parameters: usize) -> Self {
+        Self {
+            name: name.to_string(),
+            parameters,
+            macs: 0,
+            accuracy: Vec::new(),
+            train_loss: Vec::new(),
+            seconds: Vec::new(),
+            choices: Vec::new(),
+        }
+    }
 }
 
 /// Mean and sample standard deviation.

@@ -39,19 +39,17 @@ const BATCH: usize = 64;
 
 /// Runs all arms with all seeds; `say` is told what happens.
 pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+    // Its arms differ in more than their networks.
+    if experiment.name == "drnet" {
+        return super::drnet::run(experiment, options, say);
+    }
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
     let data = open_split(&options.data, &SplitOptions::default())?;
     let started = Instant::now();
     let epochs = options.epochs.unwrap_or(experiment.epochs);
-    let preprocess = Preprocess {
-        input_size: [3, options.side, options.side],
-        crop_pct: 1.0,
-        mean: vec![0.4914, 0.4822, 0.4465],
-        std: vec![0.2470, 0.2435, 0.2616],
-        ..Default::default()
-    };
+    let preprocess = preprocess(options.side);
     let mut results = Results {
         experiment: experiment.name.to_string(),
         data: data_name(&options.data, &data),
@@ -66,14 +64,8 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
         let mut network = arm.network.clone();
         network.set_num_classes(data.classes.len());
         let built = network.init(&options.device);
-        results.arms.push(ArmResults {
-            name: arm.name.to_string(),
-            parameters: built.parameter_count(),
-            macs: built.macs(preprocess.input_size),
-            accuracy: Vec::new(),
-            train_loss: Vec::new(),
-            seconds: Vec::new(),
-        });
+        let macs = built.macs(preprocess.input_size);
+        results.arms.push(ArmResults { macs, ..ArmResults::new(arm.name, built.parameter_count()) });
     }
     // Seed by seed, so that a run cut short still compares like with like.
     for seed in 0..options.seeds {
@@ -97,7 +89,60 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     Ok(results)
 }
 
-/// The recipe all arms share: SGD 0.1 with Nesterov momentum, cosine, decay 5e-4, shift by 4 pixels and mirror.
+/// Whole pictures of `side` pixels with CIFAR-10's mean and deviation.
+pub(super) fn preprocess(side: usize) -> Preprocess {
+    Preprocess {
+        input_size: [3, side, side],
+        crop_pct: 1.0,
+        mean: vec![0.4914, 0.4822, 0.4465],
+        std: vec![0.2470, 0.2435, 0.2616],
+        ..Default::default()
+    }
+}
+
+/// The recipe all arms share: SGD 0.1 with Nesterov momentum, cosine, decay 5e-4, judged after the last epoch.
+pub(super) fn recipe(epochs: usize, seed: u64) -> TrainConfig {
+    TrainConfig {
+        epochs,
+        seed,
+        lr: 0.1,
+        warmup_epochs: 0.0,
+        optimizer: OptimizerConfig { weight_decay: 5e-4, ..Default::default() },
+        eval_every: epochs,
+        ..Default::default()
+    }
+}
+
+/// Classification of `data` by `network`, pictures shifted by 4 pixels and mirrored.
+pub(super) fn task(
+    name: &str,
+    network: NetworkConfig,
+    data: &DatasetPair,
+    preprocess: &Preprocess,
+    seed: u64,
+    device: &Device,
+) -> Result<ClassifyTask> {
+    let loading =
+        LoaderConfig { batch_size: BATCH, seed, workers: 1, cache_bytes: 1 << 30, ..LoaderConfig::train() };
+    let judging =
+        LoaderConfig { batch_size: 2 * BATCH, cache_bytes: 1 << 30, workers: 1, ..LoaderConfig::eval() };
+    let augment = TrainTransform::new(preprocess, &AugmentConfig::small())?;
+    Ok(ClassifyTask {
+        train: Loader::new(data.train.clone(), loading, Arc::new(augment))?,
+        val: Loader::new(data.val.clone(), judging, Arc::new(EvalTransform::new(preprocess)?))?,
+        device: device.clone(),
+        description: Description {
+            format: FORMAT_VERSION,
+            name: name.to_string(),
+            config: network,
+            labels: data.classes.clone(),
+            preprocess: preprocess.clone(),
+            training: Default::default(),
+        },
+        mixing: false,
+    })
+}
+
 fn train(
     arm: &Arm,
     data: &DatasetPair,
@@ -108,44 +153,17 @@ fn train(
 ) -> Result<SavedProgress> {
     let mut network: NetworkConfig = arm.network.clone();
     network.set_num_classes(data.classes.len());
-    let loading =
-        LoaderConfig { batch_size: BATCH, seed, workers: 1, cache_bytes: 1 << 30, ..LoaderConfig::train() };
-    let judging =
-        LoaderConfig { batch_size: 2 * BATCH, cache_bytes: 1 << 30, workers: 1, ..LoaderConfig::eval() };
-    let augment = TrainTransform::new(preprocess, &AugmentConfig::small())?;
-    let task = ClassifyTask {
-        train: Loader::new(data.train.clone(), loading, Arc::new(augment))?,
-        val: Loader::new(data.val.clone(), judging, Arc::new(EvalTransform::new(preprocess)?))?,
-        device: options.device.clone(),
-        description: Description {
-            format: FORMAT_VERSION,
-            name: arm.name.to_string(),
-            config: network.clone(),
-            labels: data.classes.clone(),
-            preprocess: preprocess.clone(),
-            training: Default::default(),
-        },
-        mixing: false,
-    };
-    let config = TrainConfig {
-        epochs,
-        seed,
-        lr: 0.1,
-        warmup_epochs: 0.0,
-        optimizer: OptimizerConfig { weight_decay: 5e-4, ..Default::default() },
-        eval_every: epochs,
-        ..Default::default()
-    };
+    let task = task(arm.name, network.clone(), data, preprocess, seed, &options.device)?;
     let network = network.init(&options.device.clone().autodiff()).initialize(seed);
     let scratch = tempfile::tempdir().context("a folder for the run")?;
     let folder = RunFolder::open(scratch.path(), false)?;
-    let trainer = Trainer::new(config, options.style, Arc::new(AtomicBool::new(false)))?;
+    let trainer = Trainer::new(recipe(epochs, seed), options.style, Arc::new(AtomicBool::new(false)))?;
     match trainer.run(&task, network, &folder, arm.name)? {
         Outcome::Finished(progress) | Outcome::Interrupted(progress) => Ok(progress),
     }
 }
 
-fn data_name(path: &Path, data: &DatasetPair) -> String {
+pub(super) fn data_name(path: &Path, data: &DatasetPair) -> String {
     let folder =
         path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
     format!("{folder} ({})", data.format)

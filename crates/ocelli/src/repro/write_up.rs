@@ -37,6 +37,7 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
         )
         .ok();
     }
+    choices(&mut text, results);
     writeln!(
         text,
         "\n{} training and {} test pictures of {}, {} px, {} epochs, {seeds} seed{}; SGD 0.1 with Nesterov momentum, \
@@ -53,6 +54,33 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
     .ok();
     writeln!(text, "```\n{command}\n```").ok();
     text
+}
+
+/// Which resolutions the test pictures went to, where an arm has several.
+fn choices(text: &mut String, results: &Results) {
+    let several: Vec<&ArmResults> = results.arms.iter().filter(|arm| !arm.choices.is_empty()).collect();
+    if several.is_empty() {
+        return;
+    }
+    writeln!(
+        text,
+        "\nMACs are means over the test pictures and seeds, the choice's own cost included. Shares of the test pictures \
+         per resolution, largest first:\n\n| arm | % (seeds) |\n| --- | --- |"
+    )
+    .ok();
+    for arm in several {
+        let seeds: Vec<String> = arm
+            .choices
+            .iter()
+            .map(|counts| {
+                let total = counts.iter().sum::<u64>().max(1) as f64;
+                let shares: Vec<String> =
+                    counts.iter().map(|&count| format!("{:.0}", 100.0 * count as f64 / total)).collect();
+                shares.join("/")
+            })
+            .collect();
+        writeln!(text, "| {} | {} |", arm.name, seeds.join(", ")).ok();
+    }
 }
 
 /// Mean and seeds of every arm as a chart, zoomed to where they lie.

@@ -207,7 +207,14 @@ impl Net {
     pub fn route(&self, x: Tensor<4>) -> Routed {
         let (picture, choice) = self.choice(&x);
         let decisions = decisions(self.config(), &self.costs(picture), &choice, picture);
-        Routed { logits: self.grouped(x, &choice), decisions }
+        Routed { logits: self.classify_at(x, &choice), decisions }
+    }
+
+    /// What pictures of `[height, width]` cost at the candidates `choice`, with or without the predictor.
+    pub fn spent(&self, choice: &[usize], picture: [usize; 2], looking: bool) -> Vec<Decision> {
+        let costs = self.costs(picture);
+        let costs = if looking { costs } else { Costs { predictor: 0, ..costs } };
+        decisions(self.config(), &costs, choice, picture)
     }
 
     fn choice(&self, x: &Tensor<4>) -> ([usize; 2], Vec<usize>) {
@@ -220,7 +227,8 @@ impl Net {
         ([height, width], decide(self.config(), scores))
     }
 
-    fn grouped(&self, x: Tensor<4>, choice: &[usize]) -> Tensor<2> {
+    /// Logits `[batch, classes]` of every picture of `x` at its candidate of `choice`.
+    pub fn classify_at(&self, x: Tensor<4>, choice: &[usize]) -> Tensor<2> {
         let candidates = self.config().resolutions.len();
         by_choice(choice, candidates, &x.device(), |j, rows| self.branch(j, x.clone().select(0, rows)))
     }
@@ -309,7 +317,7 @@ impl Backbone for Net {
             return self.recorded(x);
         }
         let (_, choice) = self.choice(&x);
-        self.grouped(x, &choice)
+        self.classify_at(x, &choice)
     }
 
     /// The classifier's at the largest resolution.

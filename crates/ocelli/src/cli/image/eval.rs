@@ -11,7 +11,7 @@ use ocelli_image::classify::{EvaluationReport, evaluate};
 use ocelli_train::{Console, ProgressStyle};
 
 use crate::cli::Global;
-use crate::cli::output::{Format, line, table};
+use crate::cli::output::{Format, line, si, table};
 use crate::model_ref::ModelRef;
 
 /// Measure a model on labelled pictures.
@@ -100,17 +100,21 @@ fn print(report: &EvaluationReport) -> Result<()> {
     line(&format!("top-5     {} %", percent(report.top5)))?;
     line(&format!("loss      {:.4}\n", report.loss))?;
     if let Some(routing) = &report.routing {
-        line(&format!("mean cost {:.3} GMACs, choice of the resolution included", routing.mean_macs / 1e9))?;
+        line(&format!("mean cost {}MACs, choice of the resolution included", si(routing.mean_macs)))?;
         let rows: Vec<Vec<String>> = routing
             .chosen
             .iter()
             .map(|own| {
                 let share = own.pictures as f64 / report.samples as f64;
-                let macs = format!("{:.3}", own.macs as f64 / 1e9);
-                vec![own.resolution.to_string(), own.pictures.to_string(), percent(share), macs]
+                vec![
+                    own.resolution.to_string(),
+                    own.pictures.to_string(),
+                    percent(share),
+                    si(own.macs as f64),
+                ]
             })
             .collect();
-        line(&table(&["resolution", "pictures", "share %", "GMACs"], &rows, &[0, 1, 2, 3]))?;
+        line(&table(&["resolution", "pictures", "share %", "MACs"], &rows, &[0, 1, 2, 3]))?;
         line("")?;
     }
     let seen: Vec<_> = report.classes.iter().filter(|class| class.support > 0).collect();

@@ -12,7 +12,7 @@ use ocelli_image::classify::{Classification, Classifier};
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::cli::output::{Format, line, peak_memory};
+use crate::cli::output::{Format, line, peak_memory, si};
 use crate::model_ref::ModelRef;
 
 /// Say what pictures show.
@@ -143,8 +143,7 @@ impl Predict {
             return line(&shown.to_string());
         }
         // What a network that chooses the resolution chose, and what that cost.
-        let spent =
-            result.decision.map(|own| format!("{} px, {:.3} GMACs", own.resolution, own.macs as f64 / 1e9));
+        let spent = result.decision.map(|own| format!("{} px, {}MACs", own.resolution, si(own.macs as f64)));
         match spent {
             Some(spent) if several => line(&format!("{name}  ({spent})"))?,
             Some(spent) => line(&format!("  {spent}"))?,
