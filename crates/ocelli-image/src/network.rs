@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_graph::Graph;
 use ocelli_graph::capture::{self, CaptureError};
+use ocelli_nn::ConvKind;
 use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
@@ -66,6 +67,11 @@ macro_rules! backbones {
                 match self { $(Self::$name(config) => config.set_image_size(side)),+ }
             }
 
+            /// Changes the stochastic depth; false if the network has none.
+            pub fn set_drop_path(&mut self, rate: f64) -> bool {
+                match self { $(Self::$name(config) => config.set_drop_path(rate)),+ }
+            }
+
             /// Changes the dropout before the classifier.
             pub fn set_drop_rate(&mut self, rate: f64) {
                 match self { $(Self::$name(config) => config.drop_rate = rate),+ }
@@ -106,6 +112,11 @@ backbones! {
 }
 
 impl NetworkConfig {
+    /// Whether the network learns binary masks.
+    pub fn has_masks(&self) -> bool {
+        matches!(self, Self::VersatileVggCifar(config) if matches!(config.conv, ConvKind::Mask { .. }))
+    }
+
     /// Factor of the learning rate of the parameter that the network itself calls `name`.
     pub fn rate(&self, name: &str) -> f64 {
         match self {

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, s};
 
-use crate::{Activation, BatchNorm, BatchNormConfig, Conv2dConfig, ConvKind, Convolution, kernels};
+use crate::{Activation, BatchNorm, BatchNormConfig, Conv2dConfig, ConvKind, Convolution, Taps, kernels};
 
 /// How to build a [`GhostModule`].
 #[derive(Clone, Debug)]
@@ -122,10 +122,17 @@ pub struct GhostModule {
 impl GhostModule {
     /// `[batch, channels_in, h, w]` → `[batch, channels_out, h / stride, w / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_tapped(x, &mut Taps::none())
+    }
+
+    /// As [`forward`](Self::forward), offering both halves to `taps` as `primary_conv` and `cheap_operation`.
+    pub fn forward_tapped(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         let (conv, norm) = &self.primary_conv;
         let intrinsic = norm.forward_then(conv.forward(x), self.activation);
+        taps.see("primary_conv", &intrinsic);
         let (conv, norm) = &self.cheap_operation;
         let ghosts = norm.forward_then(conv.forward(intrinsic.clone()), self.activation);
+        taps.see("cheap_operation", &ghosts);
         concat_trimmed(intrinsic, ghosts, self.channels_out)
     }
 }

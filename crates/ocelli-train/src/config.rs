@@ -49,6 +49,41 @@ impl Default for OptimizerConfig {
     }
 }
 
+/// What the strength of the penal connection is relative to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenalScale {
+    /// Nothing: the penalty sums over the batch, as in the reference.
+    #[default]
+    Sum,
+    /// The batch: its size does not change the strength per sample.
+    MeanBatch,
+}
+
+/// The penal connection on all residual branches (arXiv 2209.15278).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PenalConfig {
+    /// Strength; 0 for none.
+    pub tau: f64,
+    /// What it is relative to.
+    pub scale: PenalScale,
+}
+
+impl PenalConfig {
+    /// Strength for a batch of `samples`.
+    pub fn tau_for(&self, samples: usize) -> f32 {
+        match self.scale {
+            PenalScale::Sum => self.tau as f32,
+            PenalScale::MeanBatch => (self.tau / samples.max(1) as f64) as f32,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        self.tau == 0.0
+    }
+}
+
 /// Settings of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,6 +110,9 @@ pub struct TrainConfig {
     pub clip_grad: Option<f64>,
     /// Batches whose gradients are averaged into one step.
     pub accumulate: usize,
+    /// The penal connection.
+    #[serde(skip_serializing_if = "PenalConfig::is_none")]
+    pub penal: PenalConfig,
     /// Decay of the exponential moving average of the weights; none without.
     pub ema_decay: Option<f64>,
     /// Epochs between evaluations.
@@ -97,6 +135,7 @@ impl Default for TrainConfig {
             optimizer: OptimizerConfig::default(),
             clip_grad: None,
             accumulate: 1,
+            penal: PenalConfig::default(),
             ema_decay: None,
             eval_every: 1,
             checkpoint_minutes: 10.0,
@@ -119,6 +158,9 @@ impl TrainConfig {
         }
         if self.ema_decay.is_some_and(|decay| !(0.0..1.0).contains(&decay)) {
             return refuse("--ema must lie in [0, 1)".into());
+        }
+        if !(self.penal.tau.is_finite() && self.penal.tau >= 0.0) {
+            return refuse(format!("--penal-tau must be a number of at least 0, found {}", self.penal.tau));
         }
         if self.clip_grad.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
             return refuse("--clip-grad must be above 0".into());

@@ -33,9 +33,11 @@ impl AdamW {
     }
 }
 
-/// Decay of a tensor of `rank` axes: norms and biases, which have one, are left alone.
-fn decay(config: &OptimizerConfig, rank: usize) -> f64 {
-    if rank > 1 || config.decay_norms_and_biases { config.weight_decay } else { 0.0 }
+/// Decay of a tensor of this shape: norms and biases, which have one axis, are left alone, and so are class tokens and
+/// their positions, `[1, tokens, width]`.
+fn decay(config: &OptimizerConfig, shape: &[usize]) -> f64 {
+    let weight = shape.len() > 1 && !matches!(shape, [1, _, _]);
+    if weight || config.decay_norms_and_biases { config.weight_decay } else { 0.0 }
 }
 
 /// State of [`Sgd`].
@@ -64,7 +66,7 @@ impl Optimizer for Sgd {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let decay = decay(&self.0, D);
+        let decay = decay(&self.0, &tensor.dims());
         let momentum = self.0.momentum;
         let device = tensor.device();
         let velocity = state.map(|state| state.velocity);
@@ -135,7 +137,7 @@ impl Optimizer for AdamW {
         grad: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        let decay = decay(&self.0, D);
+        let decay = decay(&self.0, &tensor.dims());
         let [beta1, beta2] = self.0.betas;
         let device = tensor.device();
         let AdamWState { time, first, second } = state.unwrap_or_else(|| AdamWState {

@@ -27,6 +27,16 @@ pub trait Task {
     /// Forward pass and loss on one batch.
     fn step(&self, model: &Self::Model, batch: Self::Batch) -> Step;
 
+    /// Samples of a batch; needed only where the strength of the penal connection follows them.
+    fn batch_size(&self, _batch: &Self::Batch) -> usize {
+        1
+    }
+
+    /// What a step of the optimiser leaves to be done, such as keeping values in bounds.
+    fn after_step(&self, model: Self::Model) -> Self::Model {
+        model
+    }
+
     /// Factor of the learning rate of the parameter called `name`.
     fn rate(&self, _name: &str) -> f64 {
         1.0

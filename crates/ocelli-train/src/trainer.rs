@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use ocelli_nn::penal;
 use ocelli_nn::random::seed_thread;
 use ocelli_nn::state_dict::name_param_ids;
 use ocelli_report::tensorboard::EventWriter;
@@ -198,7 +199,8 @@ impl<'a, T: Task> Run<'a, T> {
             let index = epoch * batches_per_epoch + self.progress.batch;
             seed_thread(config.seed, index as u64);
 
-            let step = self.task.step(self.model(), batch);
+            let tau = config.penal.tau_for(self.task.batch_size(&batch));
+            let step = penal::with_tau(tau, || self.task.step(self.model(), batch));
             let loss = f64::from(step.loss.clone().into_scalar::<f32>());
             if !loss.is_finite() {
                 self.console.finish();
@@ -252,6 +254,7 @@ impl<'a, T: Task> Run<'a, T> {
         for (factor, grads) in groups {
             model = self.optimizer.step(lr * factor, model, grads);
         }
+        let model = self.task.after_step(model);
         self.progress.step += 1;
         self.average = self.average.take().map(|average| average.update(&model, self.progress.step));
         self.model = Some(model);

@@ -111,6 +111,11 @@ pub trait BackboneConfig {
 
     /// Prepares the network for pictures of `side` pixels, where it stores something that depends on their size.
     fn set_image_size(&mut self, _side: usize) {}
+
+    /// Changes the stochastic depth of the last block (linear from 0 at the first); false if the network has none.
+    fn set_drop_path(&mut self, _rate: f64) -> bool {
+        false
+    }
 }
 
 /// One map of [`Backbone::feature_info`].

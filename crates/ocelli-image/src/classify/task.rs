@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Batch, Loader};
+use ocelli_nn::mask_conv::clamp_masks;
 use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 
 use super::evaluate::{argmax, evaluate};
@@ -63,6 +64,14 @@ impl Task for ClassifyTask {
             right.count() as f64
         });
         Step { loss, samples, correct }
+    }
+
+    fn batch_size(&self, batch: &Batch) -> usize {
+        batch.labels.len()
+    }
+
+    fn after_step(&self, model: Network) -> Network {
+        if self.description.config.has_masks() { clamp_masks(model) } else { model }
     }
 
     fn rate(&self, name: &str) -> f64 {

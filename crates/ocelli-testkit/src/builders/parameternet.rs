@@ -1,8 +1,9 @@
 //! Cases of ParameterNet's vision half.
 
+use burn::tensor::Tensor;
 use ocelli_image::backbone::ghostnet::{self, BlockConfig, GhostBottleneck, Style};
 use ocelli_image::network::NetworkConfig;
-use ocelli_nn::{Activation, Conv2dConfig, ConvKind, Convolution, Dynamic, GhostConfig};
+use ocelli_nn::{Activation, Conv2dConfig, ConvKind, Convolution, Dynamic, GhostConfig, GhostModule, Taps};
 
 use super::{network, unknown};
 use crate::case::{Case, Result};
@@ -56,7 +57,10 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 .activation(act(case, "act", Activation::Relu)?)
                 .conv(experts(case)?)
                 .init(&device);
-            run_module(case, module, &Names::same(), |module, x, _| module.forward(x))
+            run_module(case, module, &Names::same(), |module, x, taps| {
+                see_shares(module, &x, taps);
+                module.forward_tapped(x, taps)
+            })
         }
         "ghost_bottleneck" => {
             let block = BlockConfig {
@@ -73,9 +77,19 @@ pub(super) fn run(case: &Case, kind: &str) -> Result<Outputs> {
                 se_activation: self::act(case, "se_act", act)?,
             };
             let module = GhostBottleneck::new(case.config("inp")?, block, style, 0.0, &device);
-            run_module(case, module, &Names::same(), |module, x, _| module.forward(x))
+            run_module(case, module, &Names::same(), |module, x, taps| {
+                see_shares(module.ghost1(), &x, taps);
+                module.forward_tapped(x, taps)
+            })
         }
         _ => unknown(case),
+    }
+}
+
+/// The shares of the primary convolution's experts.
+fn see_shares(module: &GhostModule, x: &Tensor<4>, taps: &mut Taps) {
+    if let Convolution::Dynamic(conv) = &module.primary_conv.0 {
+        taps.see("routing_weights", &conv.shares(x.clone()));
     }
 }
 

@@ -19,7 +19,7 @@ use ocelli_nn::random;
 use ocelli_train::{Batches, Evaluation, Outcome, RunFolder, Step, Task, TrainError, Trainer};
 
 use super::run::{RunOptions, data_name, preprocess, recipe, task};
-use super::{Arm, ArmResults, Experiment, Results};
+use super::{Arm, ArmResults, Experiment, Recipe, Results};
 
 /// Candidates in pixels; the input's side stands for the first.
 const CANDIDATES: [usize; 3] = [32, 24, 16];
@@ -34,7 +34,7 @@ const FREE: usize = 7;
 
 /// What is compared.
 pub fn experiment() -> Experiment {
-    let arm = |name, shared| Arm { name, network: NetworkConfig::DrNet(network(shared)) };
+    let arm = |name, shared| Arm::new(name, NetworkConfig::DrNet(network(shared)));
     Experiment {
         name: "drnet",
         claim: "on ImageNet-100 a ResNet-50 that chooses among 224, 168 and 112 px per picture has 81.4 % top-1 at 2.8 G \
@@ -56,6 +56,7 @@ pub fn experiment() -> Experiment {
         ],
         order: &[(DYNAMIC, RANDOM), (DYNAMIC, FIXED + 1), (DYNAMIC, SHARED)],
         epochs: 12,
+        recipe: Recipe::Sgd,
     }
 }
 
@@ -237,8 +238,11 @@ impl Bench<'_> {
         let task = WayTask { inner, way, side: self.options.side };
         let scratch = tempfile::tempdir().context("a folder for the run")?;
         let folder = RunFolder::open(scratch.path(), false)?;
-        let trainer =
-            Trainer::new(recipe(epochs, seed), self.options.style, Arc::new(AtomicBool::new(false)))?;
+        let trainer = Trainer::new(
+            recipe(Recipe::Sgd, epochs, seed),
+            self.options.style,
+            Arc::new(AtomicBool::new(false)),
+        )?;
         let (Outcome::Finished(progress) | Outcome::Interrupted(progress)) =
             trainer.run(&task, network, &folder, "drnet")?;
         let last = progress.history.last().context("a training without epochs")?;

@@ -28,6 +28,32 @@ pub struct Experiment {
     pub order: &'static [(usize, usize)],
     /// Epochs unless the user says otherwise.
     pub epochs: usize,
+    /// How all arms are trained.
+    pub recipe: Recipe,
+}
+
+/// How the arms of an experiment are trained: cosine without warm-up, batches of 64.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Recipe {
+    /// SGD 0.1 with Nesterov momentum, weight decay 5e-4.
+    Sgd,
+    /// AdamW.
+    AdamW {
+        /// Learning rate.
+        lr: f64,
+        /// Weight decay.
+        decay: f64,
+    },
+}
+
+impl Recipe {
+    /// The recipe in words.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Sgd => "SGD 0.1 with Nesterov momentum, cosine, weight decay 5e-4".into(),
+            Self::AdamW { lr, decay } => format!("AdamW {lr}, cosine, weight decay {decay}"),
+        }
+    }
 }
 
 /// One side of a comparison.
@@ -36,6 +62,19 @@ pub struct Arm {
     pub name: &'static str,
     /// Its network.
     pub network: NetworkConfig,
+    /// Strength of the penal connection.
+    pub penal_tau: f64,
+    /// Another weight decay than the recipe's.
+    pub weight_decay: Option<f64>,
+    /// Only so many training pictures, in as many steps as with all.
+    pub pictures: Option<usize>,
+}
+
+impl Arm {
+    /// `network`, trained by the recipe.
+    pub fn new(name: &'static str, network: NetworkConfig) -> Self {
+        Self { name, network, penal_tau: 0.0, weight_decay: None, pictures: None }
+    }
 }
 
 /// What an experiment came to.

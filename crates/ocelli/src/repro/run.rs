@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
+use ocelli_data::dataset::Subset;
 use ocelli_data::{
     AugmentConfig, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions,
     TrainTransform, open_split,
@@ -14,9 +15,11 @@ use ocelli_data::{
 use ocelli_image::NetworkConfig;
 use ocelli_image::classify::ClassifyTask;
 use ocelli_image::model_file::{Description, FORMAT_VERSION};
-use ocelli_train::{OptimizerConfig, Outcome, ProgressStyle, RunFolder, SavedProgress, TrainConfig, Trainer};
+use ocelli_train::{
+    OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFolder, SavedProgress, TrainConfig, Trainer,
+};
 
-use super::{Arm, ArmResults, Experiment, Results};
+use super::{Arm, ArmResults, Experiment, Recipe, Results};
 
 /// How to run an experiment.
 pub struct RunOptions {
@@ -63,14 +66,18 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     for arm in &experiment.arms {
         let mut network = arm.network.clone();
         network.set_num_classes(data.classes.len());
+        network.set_image_size(options.side);
         let built = network.init(&options.device);
+        if let Err(problem) = built.check_size([options.side; 2]) {
+            bail!("--img-size {}: {}: {problem}", options.side, arm.name);
+        }
         let macs = built.macs(preprocess.input_size);
         results.arms.push(ArmResults { macs, ..ArmResults::new(arm.name, built.parameter_count()) });
     }
     // Seed by seed, so that a run cut short still compares like with like.
     for seed in 0..options.seeds {
         for (arm, found) in experiment.arms.iter().zip(&mut results.arms) {
-            let progress = train(arm, &data, &preprocess, epochs, seed, options)?;
+            let progress = train(experiment, arm, &data, &preprocess, epochs, seed, options)?;
             let last = progress.history.last().context("a training without epochs")?;
             let accuracy = last.metrics.get("top1").copied().unwrap_or_default();
             found.accuracy.push(accuracy);
@@ -100,17 +107,15 @@ pub(super) fn preprocess(side: usize) -> Preprocess {
     }
 }
 
-/// The recipe all arms share: SGD 0.1 with Nesterov momentum, cosine, decay 5e-4, judged after the last epoch.
-pub(super) fn recipe(epochs: usize, seed: u64) -> TrainConfig {
-    TrainConfig {
-        epochs,
-        seed,
-        lr: 0.1,
-        warmup_epochs: 0.0,
-        optimizer: OptimizerConfig { weight_decay: 5e-4, ..Default::default() },
-        eval_every: epochs,
-        ..Default::default()
-    }
+/// The settings of `recipe`, judged after the last epoch.
+pub(super) fn recipe(recipe: Recipe, epochs: usize, seed: u64) -> TrainConfig {
+    let (lr, optimizer) = match recipe {
+        Recipe::Sgd => (0.1, OptimizerConfig { weight_decay: 5e-4, ..Default::default() }),
+        Recipe::AdamW { lr, decay } => {
+            (lr, OptimizerConfig { kind: OptimizerKind::AdamW, weight_decay: decay, ..Default::default() })
+        }
+    };
+    TrainConfig { epochs, seed, lr, warmup_epochs: 0.0, optimizer, eval_every: epochs, ..Default::default() }
 }
 
 /// Classification of `data` by `network`, pictures shifted by 4 pixels and mirrored.
@@ -144,20 +149,34 @@ pub(super) fn task(
 }
 
 fn train(
+    experiment: &Experiment,
     arm: &Arm,
     data: &DatasetPair,
     preprocess: &Preprocess,
-    epochs: usize,
+    mut epochs: usize,
     seed: u64,
     options: &RunOptions,
 ) -> Result<SavedProgress> {
     let mut network: NetworkConfig = arm.network.clone();
     network.set_num_classes(data.classes.len());
-    let task = task(arm.name, network.clone(), data, preprocess, seed, &options.device)?;
+    network.set_image_size(options.side);
+    let mut data = data.clone();
+    if let Some(pictures) = arm.pictures.filter(|&pictures| pictures < data.train.len()) {
+        // As many steps as with all pictures.
+        epochs = (epochs * data.train.len()).div_ceil(pictures);
+        // Datasets are often sorted: every so many-th.
+        let all = data.train.len();
+        let chosen = (0..pictures).map(|i| i * all / pictures).collect();
+        data.train = Arc::new(Subset::new(data.train.clone(), chosen)?);
+    }
+    let task = task(arm.name, network.clone(), &data, preprocess, seed, &options.device)?;
     let network = network.init(&options.device.clone().autodiff()).initialize(seed);
+    let mut config = recipe(experiment.recipe, epochs, seed);
+    config.penal.tau = arm.penal_tau;
+    config.optimizer.weight_decay = arm.weight_decay.unwrap_or(config.optimizer.weight_decay);
     let scratch = tempfile::tempdir().context("a folder for the run")?;
     let folder = RunFolder::open(scratch.path(), false)?;
-    let trainer = Trainer::new(recipe(epochs, seed), options.style, Arc::new(AtomicBool::new(false)))?;
+    let trainer = Trainer::new(config, options.style, Arc::new(AtomicBool::new(false)))?;
     match trainer.run(&task, network, &folder, arm.name)? {
         Outcome::Finished(progress) | Outcome::Interrupted(progress) => Ok(progress),
     }

@@ -40,8 +40,7 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
     choices(&mut text, results);
     writeln!(
         text,
-        "\n{} training and {} test pictures of {}, {} px, {} epochs, {seeds} seed{}; SGD 0.1 with Nesterov momentum, \
-         cosine, weight decay 5e-4, batch 64, shift and mirror; accuracy after the last epoch. Small-scale results: \
+        "\n{} training and {} test pictures of {}, {} px, {} epochs, {seeds} seed{}; {}, batch 64, shift and mirror; accuracy after the last epoch. Small-scale results: \
          not comparable with published full-data figures. {:.0} minutes in all.\n",
         results.train_pictures,
         results.test_pictures,
@@ -49,6 +48,7 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
         results.side,
         results.epochs,
         if seeds == 1 { "" } else { "s" },
+        experiment.recipe.text(),
         results.seconds / 60.0
     )
     .ok();

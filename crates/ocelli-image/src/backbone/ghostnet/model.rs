@@ -191,19 +191,34 @@ impl GhostBottleneck {
         }
     }
 
+    /// The first Ghost module.
+    pub fn ghost1(&self) -> &GhostModule {
+        &self.ghost1
+    }
+
     /// `[batch, channels_in, h, w]` → `[batch, channels, h / stride, w / stride]`; no activation at the end.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_tapped(x, &mut Taps::none())
+    }
+
+    /// As [`forward`](Self::forward), offering `ghost1`, `se`, `ghost2` and `shortcut` to `taps`.
+    pub fn forward_tapped(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
         let mut y = self.ghost1.forward(x.clone());
+        taps.see("ghost1", &y);
         if let (Some(conv), Some(bn)) = (&self.conv_dw, &self.bn_dw) {
             y = bn.forward(conv.forward(y));
         }
         if let Some(se) = &self.se {
             y = se.forward(y);
+            taps.see("se", &y);
         }
         let y = self.ghost2.forward(y);
+        taps.see("ghost2", &y);
         let shortcut = match &self.shortcut {
             Some((depthwise, bn1, pointwise, bn2)) => {
-                bn2.forward(pointwise.forward(bn1.forward(depthwise.forward(x))))
+                let shortcut = bn2.forward(pointwise.forward(bn1.forward(depthwise.forward(x))));
+                taps.see("shortcut", &shortcut);
+                shortcut
             }
             None => x,
         };
@@ -282,6 +297,11 @@ impl BackboneConfig for Config {
             maps: self.maps(stem),
             activation: self.style.activation,
         }
+    }
+
+    fn set_drop_path(&mut self, rate: f64) -> bool {
+        self.drop_path = rate;
+        true
     }
 }
 

@@ -76,6 +76,11 @@ impl BackboneConfig for Config {
     fn set_image_size(&mut self, side: usize) {
         self.image_size = side;
     }
+
+    fn set_drop_path(&mut self, rate: f64) -> bool {
+        self.drop_path = rate;
+        true
+    }
 }
 
 impl Net {

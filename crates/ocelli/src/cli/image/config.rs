@@ -33,6 +33,9 @@ pub struct RunConfig {
     pub cache_mib: usize,
     /// Dropout before the classifier; the model's own if not said.
     pub drop_rate: Option<f64>,
+    /// Stochastic depth; the model's own if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path: Option<f64>,
     /// Augmentation of single pictures.
     pub augment: AugmentConfig,
     /// Mixup, CutMix and label smoothing.
@@ -123,6 +126,7 @@ impl Default for RunConfig {
             skip_bad: false,
             cache_mib: 1024,
             drop_rate: None,
+            drop_path: None,
             augment: AugmentConfig::default(),
             mix: MixConfig { label_smoothing: 0.1, ..Default::default() },
             train: TrainConfig::default(),

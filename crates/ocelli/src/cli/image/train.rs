@@ -200,6 +200,14 @@ fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
         None => zoo::entry(&config.model)?.config_with(&options),
     };
     config.dynamic.apply(&mut network)?;
+    if let Some(rate) = config.drop_path {
+        if !(0.0..1.0).contains(&rate) {
+            bail!("--drop-path must lie in [0, 1), found {rate}");
+        }
+        if !network.set_drop_path(rate) {
+            bail!("--drop-path: {} has no stochastic depth", config.model);
+        }
+    }
     Ok(network)
 }
 
@@ -225,6 +233,11 @@ fn prepare(
     };
     let side = config.img_size.unwrap_or(preprocess.input_size[1]);
     preprocess.input_size = [network_config.in_channels(), side, side];
+    network_config.set_image_size(side);
+    network_config
+        .init(device)
+        .check_size([side; 2])
+        .map_err(|problem| anyhow::anyhow!("--img-size {side}: {}: {problem}", config.model))?;
     let bad_images = if config.skip_bad { BadImages::Skip } else { BadImages::Error };
     let workers = config.workers.unwrap_or_else(default_workers);
     let train_config = LoaderConfig {

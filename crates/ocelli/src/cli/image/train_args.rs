@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use ocelli_data::transform::TrainCropMode;
 use ocelli_image::backbone::drnet::{Stage, TrainingMode};
-use ocelli_train::{OptimizerKind, ScheduleKind};
+use ocelli_train::{OptimizerKind, PenalScale, ScheduleKind};
 
 use super::config::RunConfig;
 
@@ -135,6 +135,15 @@ pub(super) struct OptimiseArgs {
     /// Dropout before the classifier
     #[arg(long, value_name = "P")]
     drop: Option<f64>,
+    /// Stochastic depth: probability of dropping the last block's branch, linear from 0 at the first
+    #[arg(long, value_name = "P")]
+    drop_path: Option<f64>,
+    /// Strength of the penal connection on residual branches, such as 3e-4
+    #[arg(long, value_name = "TAU")]
+    penal_tau: Option<f64>,
+    /// What --penal-tau is relative to: sum over the batch (the reference) or mean-batch [default: sum]
+    #[arg(long, value_name = "NAME")]
+    penal_scale: Option<String>,
     /// Epochs between evaluations [default: 1]
     #[arg(long, value_name = "N")]
     eval_every: Option<usize>,
@@ -256,6 +265,7 @@ impl OptimiseArgs {
     /// (`defaults` is false then).
     pub(super) fn apply(&self, config: &mut RunConfig, defaults: bool) -> Result<()> {
         some(&mut config.drop_rate, &self.drop);
+        some(&mut config.drop_path, &self.drop_path);
         let train = &mut config.train;
         if let Some(name) = &self.opt {
             train.optimizer.kind = match name.as_str() {
@@ -285,6 +295,13 @@ impl OptimiseArgs {
         set(&mut train.optimizer.weight_decay, &self.weight_decay);
         some(&mut train.clip_grad, &self.clip_grad);
         set(&mut train.accumulate, &self.accumulate);
+        set(&mut train.penal.tau, &self.penal_tau);
+        match self.penal_scale.as_deref() {
+            None => {}
+            Some("sum") => train.penal.scale = PenalScale::Sum,
+            Some("mean-batch") => train.penal.scale = PenalScale::MeanBatch,
+            Some(other) => bail!("--penal-scale {other}: expected sum or mean-batch"),
+        }
         some(&mut train.ema_decay, &self.ema);
         set(&mut train.eval_every, &self.eval_every);
         set(&mut train.checkpoint_minutes, &self.checkpoint_minutes);
