@@ -55,11 +55,16 @@ pub(crate) struct ConvShape {
 
 /// The extents of convolution `node`, one spatial dimension taken as a map of height 1.
 pub(crate) fn conv_shape(graph: &Graph, node: &Node) -> Result<ConvShape, EngineError> {
-    let Op::Conv { attrs, .. } = &node.op else { unreachable!("called for convolutions only") };
+    let (Op::Conv { attrs, .. } | Op::DynamicConv { attrs, .. }) = &node.op else {
+        unreachable!("called for convolutions only")
+    };
     let unsupported = |op: &str| EngineError::Unsupported { node: node.name.clone(), op: op.to_string() };
     let input = graph.value(node.inputs[0]).shape_at(1);
     let output = graph.value(node.outputs[0]).shape_at(1);
-    let weight = graph.value(node.inputs[1]).shape_at(1);
+    let weight = match &node.op {
+        Op::DynamicConv { kernel, .. } => vec![output[1], input[1] / attrs.groups, kernel[0], kernel[1]],
+        _ => graph.value(node.inputs[1]).shape_at(1),
+    };
     let two = |values: &[usize], fill: usize| match *values {
         [a, b] => Ok([a, b]),
         [a] => Ok([fill, a]),
@@ -138,6 +143,13 @@ pub(crate) fn prepare(graph: &mut Graph) -> Result<BTreeMap<usize, Packed>, Engi
                 let shape = conv_shape(graph, node)?;
                 packed.insert(index, pack_conv(&shape, weights(1)?)?);
             }
+            Op::DynamicConv { .. } => {
+                let shape = conv_shape(graph, node)?;
+                packed.insert(
+                    index,
+                    pack_experts(&shape, weights(1)?, graph.value(node.inputs[1]).shape_at(1)[0])?,
+                );
+            }
             Op::Linear { .. } => {
                 let (w, shape) = (weights(1)?, graph.value(node.inputs[1]).shape_at(1));
                 let (depth, columns) = (shape[0], shape[1]);
@@ -166,6 +178,9 @@ pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
     }
     let s = conv_shape(graph, node)?;
     let taps = s.kernel[0] * s.kernel[1];
+    if matches!(node.op, Op::DynamicConv { .. }) {
+        return Ok(graph.value(node.inputs[1]).shape_at(1)[0] * expert_len(&s, kernel));
+    }
     Ok(match kernel {
         Kernel::Depthwise => s.channels * taps,
         Kernel::Winograd => winograd::POINTS * gemm::packed_len(s.depth, s.channels_out),
@@ -184,5 +199,37 @@ fn pack_conv(s: &ConvShape, weights: &[f32]) -> Result<Packed, EngineError> {
             .flat_map(|own| conv::pack_weights(own, per_group, s.depth, s.kernel))
             .collect(),
     };
+    Ok(Packed { kernel, weights: numbers.try_into()? })
+}
+
+/// Which kernel computes a convolution whose weights are mixed when it runs.
+fn choose_dynamic(s: &ConvShape) -> Kernel {
+    if s.fits(Kernel::Depthwise) && s.groups > 1 { Kernel::Depthwise } else { Kernel::Conv }
+}
+
+/// Elements of one packed expert.
+pub(crate) fn expert_len(s: &ConvShape, kernel: Kernel) -> usize {
+    let taps = s.kernel[0] * s.kernel[1];
+    match kernel {
+        Kernel::Depthwise => s.channels * taps,
+        _ => s.groups * gemm::packed_len(taps * s.depth, s.channels_out / s.groups),
+    }
+}
+
+/// Every expert as its kernel wants it: a mixture of packed kernels is the packed mixture.
+fn pack_experts(s: &ConvShape, experts: &[f32], count: usize) -> Result<Packed, EngineError> {
+    let kernel = choose_dynamic(s);
+    let per_group = s.channels_out / s.groups;
+    let one = experts.len() / count.max(1);
+    let pack = |own: &[f32]| -> Vec<f32> {
+        match kernel {
+            Kernel::Depthwise => depthwise::pack_weights(own, s.channels),
+            _ => own
+                .chunks_exact(per_group * s.depth * s.kernel[0] * s.kernel[1])
+                .flat_map(|own| conv::pack_weights(own, per_group, s.depth, s.kernel))
+                .collect(),
+        }
+    };
+    let numbers: Vec<f32> = experts.chunks_exact(one).flat_map(pack).collect();
     Ok(Packed { kernel, weights: numbers.try_into()? })
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use ocelli_nn::state_dict::is_frozen;
+
 use crate::ir::{ElementType, Graph, Node, ValueId};
 use crate::op::Op;
 
@@ -57,8 +59,7 @@ fn parameters(graph: &Graph) -> BTreeSet<ValueId> {
     let computed = computed(graph);
     let trained = |id: &ValueId| {
         let value = graph.value(*id);
-        let statistic = value.name.ends_with("running_mean") || value.name.ends_with("running_var");
-        value.element == ElementType::F32 && !value.shape.is_empty() && !statistic
+        value.element == ElementType::F32 && !value.shape.is_empty() && !is_frozen(&value.name)
     };
     let read = graph.nodes.iter().flat_map(|node| &node.inputs).copied();
     read.filter(|id| !computed.contains(id)).filter(trained).collect()
@@ -82,6 +83,16 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         node.outputs.first().map_or(0, |&id| graph.value(id).shape_at(1).iter().product::<usize>() as u64);
     match &node.op {
         Op::Conv { .. } => output * shape(1).iter().skip(1).product::<usize>() as u64,
+        Op::DynamicConv { .. } => {
+            let experts: u64 = shape(1).iter().product::<usize>() as u64;
+            let (per_expert, channels) =
+                (shape(1)[1] as u64, graph.value(node.outputs[0]).shape[1].at(1) as u64);
+            output * (per_expert / channels.max(1)) + shape(2)[0] as u64 * experts
+        }
+        Op::Neighbours { .. } => {
+            let targets = shape(1)[2] * shape(1)[3];
+            (shape(0).iter().product::<usize>() * targets) as u64
+        }
         Op::ConvTranspose { .. } => {
             shape(0).iter().product::<usize>() as u64 * shape(1).iter().skip(1).product::<usize>() as u64
         }

@@ -350,6 +350,33 @@ pub enum Op {
         /// The dimension.
         axis: usize,
     },
+    /// A convolution whose kernel is mixed for every picture. Inputs: x `[n, c, h, w]`, experts
+    /// `[m, out · c / groups · kernel]`, shares `[n, m]`, then the bias `[out]`. Result:
+    /// `activation(conv(x, shares · experts) + bias)`.
+    DynamicConv {
+        /// Geometry.
+        attrs: ConvAttrs,
+        /// Extent of the kernel.
+        kernel: [usize; 2],
+        /// A bias follows the shares.
+        bias: bool,
+        /// Applied last (fusion only).
+        activation: Option<Unary>,
+    },
+    /// The nearest nodes: x `[n, c, h, w]`, y `[n, c, h', w']`, then what is added to the distances,
+    /// `[1, h · w, h' · w']`. Distances are the squares of those of unit vectors. Result: `[n, h · w, k]`, of the
+    /// `k · dilation` nearest every `dilation`-th, the nearest first, of equals the lower index.
+    Neighbours {
+        /// Neighbours per node.
+        k: usize,
+        /// Step in the list of the nearest.
+        dilation: usize,
+        /// Something is added to the distances.
+        positions: bool,
+    },
+    /// What neighbours have more: x `[n, c, h, w]`, y, neighbours `[n, h · w, k]`. Result `[n, 2 c, h, w]`: every
+    /// channel of x followed by the largest difference of a neighbour's.
+    MaxRelative,
     /// Changes the element type to the output's.
     Cast,
     /// A constant-filled tensor of the output's shape, for shapes that depend on the batch.
@@ -472,6 +499,9 @@ impl Op {
             Self::Pad { .. } => "pad",
             Self::Gather { .. } => "gather",
             Self::GatherElements { .. } => "gather_elements",
+            Self::DynamicConv { .. } => "dynamic_conv",
+            Self::Neighbours { .. } => "neighbours",
+            Self::MaxRelative => "max_relative",
             Self::Cast => "cast",
             Self::Full { .. } => "full",
             Self::Custom { .. } => "custom",

@@ -208,7 +208,8 @@ impl Network {
     }
 
     /// Multiply-accumulates of convolutions and linear layers for one picture of
-    /// `[channels, height, width]`.
+    /// `[channels, height, width]`. Of a network that chooses the resolution every candidate counts, as its graph
+    /// computes them all; what a picture costs says [`drnet::Net::costs`].
     pub fn macs(&self, picture: [usize; 3]) -> u64 {
         self.layer_costs(picture).iter().map(|layer| layer.macs).sum()
     }

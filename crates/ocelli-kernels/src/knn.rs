@@ -114,10 +114,18 @@ pub unsafe fn search(
     positions: Positions,
     nodes: core::ops::Range<usize>,
     scratch: *mut f32,
-    out: *mut i64,
+    out: *mut u32,
 ) {
     let mut begin = nodes.start;
-    let mut best = vec![(0.0f32, 0u32); own.ranked()];
+    let mut few = [(0.0f32, 0u32); 128];
+    let mut many = Vec::new();
+    let best = match few.get_mut(..own.ranked()) {
+        Some(few) => few,
+        None => {
+            many.resize(own.ranked(), (0.0, 0));
+            &mut many
+        }
+    };
     while begin < nodes.end {
         let rows = (nodes.end - begin).min(BLOCK);
         // SAFETY: the caller's promise.
@@ -148,7 +156,7 @@ pub unsafe fn search(
                 smallest(isa, scratch.add(row * own.targets), own.targets, best.as_mut_ptr(), best.len());
                 let out = core::slice::from_raw_parts_mut(out.add((begin + row) * own.k), own.k);
                 for (place, (_, index)) in out.iter_mut().zip(best.iter().step_by(own.dilation)) {
-                    *place = i64::from(*index);
+                    *place = *index;
                 }
             }
         }
@@ -213,7 +221,7 @@ unsafe fn max_relative_of<S: Simd>(
     own: *const f32,
     targets: *const f32,
     stride: usize,
-    neighbours: *const i64,
+    neighbours: *const u32,
     k: usize,
     channels: usize,
     out: *mut f32,
@@ -252,7 +260,7 @@ crate::dispatch! {
         own: *const f32,
         targets: *const f32,
         stride: usize,
-        neighbours: *const i64,
+        neighbours: *const u32,
         k: usize,
         channels: usize,
         out: *mut f32,

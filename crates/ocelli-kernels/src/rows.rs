@@ -197,3 +197,42 @@ crate::dispatch! {
     /// `isa` must be available; `x` holds `n` elements.
     pub fn sum(x: *const f32, n: usize) -> f32 = sum_of;
 }
+
+#[inline(always)]
+unsafe fn mix_of<S: Simd>(
+    rows: *const f32,
+    stride: usize,
+    shares: *const f32,
+    count: usize,
+    n: usize,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut i = 0;
+        while i < n {
+            let left = (n - i).min(S::LANES);
+            let mut sum = S::mul(S::splat(*shares), at::<S>(rows.add(i), left));
+            for row in 1..count {
+                sum = S::fma(S::splat(*shares.add(row)), at::<S>(rows.add(row * stride + i), left), sum);
+            }
+            put::<S>(y.add(i), sum, left);
+            i += left;
+        }
+    }
+}
+
+crate::dispatch! {
+    /// `y = Σ_r shares[r] · rows[r]` over `n` elements of `count` rows, `stride` apart.
+    ///
+    /// # Safety
+    /// `isa` must be available; the rows and `y` hold `n` elements, apart from one another; there is a row.
+    pub fn mix(
+        rows: *const f32,
+        stride: usize,
+        shares: *const f32,
+        count: usize,
+        n: usize,
+        y: *mut f32,
+    ) = mix_of;
+}

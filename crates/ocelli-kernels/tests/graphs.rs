@@ -50,17 +50,17 @@ proptest! {
         let own = Aggregation { batch: 2, channels, nodes, targets, k };
         let x = random(2 * channels * nodes, seed);
         let y = random(2 * channels * targets, seed ^ 1);
-        let lists: Vec<i64> = random(2 * nodes * k, seed ^ 2).iter().map(|v| (v.abs() * targets as f32) as i64).collect();
-        let lists: Vec<i64> = lists.into_iter().map(|i| i.min(targets as i64 - 1)).collect();
+        let lists: Vec<u32> = random(2 * nodes * k, seed ^ 2).iter().map(|v| (v.abs() * targets as f32) as u32).collect();
+        let lists: Vec<u32> = lists.into_iter().map(|i| i.min(targets as u32 - 1)).collect();
         let (out, which) = graph::max_relative(&own, &x, &y, &lists);
         for (plane, which) in which.chunks_exact(nodes).enumerate() {
             for node in 0..nodes {
                 let list = &lists[(plane / channels * nodes + node) * k..][..k];
-                let value = |index: i64| y[plane * targets + index as usize] - x[plane * nodes + node];
+                let value = |index: u32| y[plane * targets + index as usize] - x[plane * nodes + node];
                 let most = list.iter().map(|&index| value(index)).fold(f32::NEG_INFINITY, f32::max);
                 prop_assert_eq!(out[2 * plane * nodes + node], x[plane * nodes + node]);
                 prop_assert_eq!(out[(2 * plane + 1) * nodes + node], most);
-                prop_assert_eq!(value(i64::from(which[node])), most);
+                prop_assert_eq!(value(which[node]), most);
             }
         }
         for isa in Isa::available() {

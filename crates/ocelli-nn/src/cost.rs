@@ -132,11 +132,12 @@ fn product(operation: &OperationIr) -> Option<Product<'_>> {
                 own.outputs.first()?,
             )
         }
-        // Every picture has as many products as with a kernel of all pictures.
+        // As many products as with a kernel of all pictures, and those of the mixture.
         OperationIr::Custom(own) if own.id == "dynamic_conv" => {
-            let (weight, out) = (own.inputs.get(1)?, own.outputs.first()?);
-            let per_output = (weight.shape[1] / out.shape[1].max(1)) as u64;
-            ("dynamic_conv", elements(out) * per_output, out)
+            let (experts, shares, out) = (own.inputs.get(1)?, own.inputs.get(2)?, own.outputs.first()?);
+            let per_output = (experts.shape[1] / out.shape[1].max(1)) as u64;
+            let mixture = (shares.shape[0] as u64) * elements(experts);
+            ("dynamic_conv", elements(out) * per_output + mixture, out)
         }
         _ => return None,
     };

@@ -111,8 +111,7 @@ impl DynamicConv2d {
     /// A picture's result does not depend on the others of its batch.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shares = self.shares(x.clone());
-        let weight = shares.clone().matmul(self.cond_conv.weight.val());
-        let bias = self.cond_conv.bias.as_ref().map(|bias| shares.matmul(bias.val()));
+        let bias = self.cond_conv.bias.as_ref().map(|bias| shares.clone().matmul(bias.val()));
         let [batch, channels_in, height, width] = x.dims();
         let [kh, kw] = self.kernel;
         let depth = channels_in / self.groups;
@@ -129,8 +128,13 @@ impl DynamicConv2d {
                 self.dilation[1],
                 self.groups,
             ];
-            return kernels::recorded_dynamic_conv(x, weight, bias, geometry);
+            let y = kernels::recorded_dynamic_conv(x, self.cond_conv.weight.val(), shares, geometry);
+            return match bias {
+                Some(bias) => y.add(bias.reshape([batch, self.channels_out, 1, 1])),
+                None => y,
+            };
         }
+        let weight = shares.matmul(self.cond_conv.weight.val());
         // All pictures at once: each a group of channels of its own.
         let window = Window {
             stride: self.stride,

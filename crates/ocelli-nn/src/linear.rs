@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module};
 
 use crate::init::zeros;
+use crate::kernels;
 
 /// How to build a [`Linear`].
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub struct Linear {
 impl Linear {
     /// `[..., features_in]` → `[..., features_out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.val().transpose(), self.bias.as_ref().map(|bias| bias.val()))
+        let (weight, bias) = (self.weight.val().transpose(), self.bias.as_ref().map(|bias| bias.val()));
+        if kernels::is_recorded(&x) {
+            return kernels::recorded_linear(x, weight, bias);
+        }
+        module::linear(x, weight, bias)
     }
 }

@@ -11,8 +11,9 @@ use ocelli_image::backbone::resnet::{self, Block};
 use ocelli_image::network::{Network, NetworkConfig};
 use ocelli_image::zoo::{Options, create};
 use ocelli_image::{RoutedEngine, Runner, deploy};
-use ocelli_nn::random;
+use ocelli_nn::state_dict::state_dict;
 use ocelli_nn::weights::{WeightFile, write};
+use ocelli_nn::{BatchNorm, BatchNormConfig, random, with_norm_set};
 use ocelli_testkit::fill;
 
 use crate::{filled, keys, settled};
@@ -257,4 +258,30 @@ fn absurd_descriptions_are_refused() {
     let sets = resnet::Norms { sets: 1000, pin_projections: false };
     let config = resnet::Config { norms: sets, ..resnet::Config::new(Block::Basic, [1; 4]) };
     assert!(NetworkConfig::ResNet(config).check().unwrap_err().contains("sets"));
+}
+
+#[test]
+fn norm_sets_are_chosen_for_a_whole_pass_and_learn_apart() {
+    let device = Device::flex().autodiff();
+    let norm = BatchNormConfig::new(1).sets(3).init(&device);
+    let pinned = BatchNormConfig::new(1).sets(3).pinned(true).init(&device);
+    let ordinary = BatchNormConfig::new(1).init(&device);
+    let x = Tensor::<4>::from_data(TensorData::new(vec![1f32, 3.0], [2, 1, 1, 1]), &device);
+    let means = |norm: &BatchNorm| -> Vec<f32> {
+        let tensors = state_dict(norm);
+        let means = tensors.iter().filter(|(name, _)| name.ends_with("running_mean"));
+        means.map(|(_, data)| data.as_slice::<f32>().unwrap()[0]).collect()
+    };
+    with_norm_set(2, || {
+        norm.forward(x.clone());
+        pinned.forward(x.clone());
+        ordinary.forward(x.clone());
+    });
+    // In the order of the names: the second, the third, the first set.
+    assert_eq!(means(&norm), [0.0, 0.2, 0.0]);
+    assert_eq!(means(&pinned), [0.0, 0.0, 0.2]);
+    assert_eq!(means(&ordinary), [0.2]);
+    // Afterwards the first set is back, and one value teaches nothing: it has no variance.
+    norm.forward(x.slice(burn::tensor::s![0..1]));
+    assert_eq!(means(&norm), [0.0, 0.2, 0.0]);
 }

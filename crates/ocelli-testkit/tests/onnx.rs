@@ -34,6 +34,13 @@ fn check_structure(name: &str, network: &Network, graph: &Graph, file: &[u8], pi
         if parameter.ends_with("num_batches_tracked") {
             continue;
         }
+        // The release's norm sets that nothing reads.
+        if name == "dr_resnet50_released"
+            && (parameter.contains("down_sample_layer.1.bn_1.")
+                || parameter.contains("down_sample_layer.1.bn_2."))
+        {
+            continue;
+        }
         let Some(found) = summary.initializers.get(&parameter) else {
             panic!("{name}: {parameter} is not in the file");
         };
@@ -63,9 +70,9 @@ fn every_network_computes_the_same_in_onnx_runtime() {
     let (mut worst, mut ran) = ((0.0, String::new()), 0);
     for entry in entries() {
         let name = entry.name;
-        let side = if entry.input_size > 64 { 64 } else { entry.input_size };
-        let picture = [3, side, side];
         let network = network(&entry);
+        let side = crate::small_side(&network, entry.input_size.min(64));
+        let picture = [3, side, side];
         let graph = network.graph(picture).unwrap_or_else(|error| panic!("{name}: {error}"));
         let file = onnx::export(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
         check_structure(name, &network, &graph, &file, picture);

@@ -19,7 +19,7 @@ mod trainer;
 pub use average::Average;
 pub use checkpoint::{Checkpoint, Progress as SavedProgress, Running};
 pub use config::{OptimizerConfig, OptimizerKind, PenalConfig, PenalScale, TrainConfig};
-pub use gradients::{clip_norm, global_norm};
+pub use gradients::{by_rate, clip_norm, global_norm};
 pub use ocelli_kernels::train::Recycler;
 pub use optimizer::{AdamW, Sgd};
 pub use progress::{Console, ProgressStyle};

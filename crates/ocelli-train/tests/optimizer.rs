@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::state_dict::state_dict;
-use ocelli_train::{AdamW, OptimizerConfig, OptimizerKind, Sgd, clip_norm, global_norm};
+use ocelli_train::{AdamW, OptimizerConfig, OptimizerKind, Sgd, by_rate, clip_norm, global_norm};
 
 #[derive(Module, Debug)]
 struct Affine {
@@ -89,4 +89,15 @@ fn clipping_scales_the_whole_gradient_to_the_norm() {
     assert!((global_norm(&model, &clipped) - norm / 4.0).abs() < 1e-5 * norm);
     let (same, _) = clip_norm(&model, model.gradients(0), 2.0 * norm);
     assert!((global_norm(&model, &same) - norm).abs() < 1e-9, "small gradients are left alone");
+}
+
+#[test]
+fn gradients_are_parted_by_rate() {
+    let device = Device::default().autodiff();
+    let affine = Affine::new(&device);
+    let groups = by_rate(&affine, affine.gradients(0), |name| if name == "b" { 0.1 } else { 1.0 });
+    let rates: Vec<f64> = groups.iter().map(|(rate, _)| *rate).collect();
+    assert_eq!(rates, [1.0, 0.1]);
+    assert!(groups[0].1.get::<2>(affine.w.id).is_some() && groups[0].1.get::<1>(affine.b.id).is_none());
+    assert!(groups[1].1.get::<1>(affine.b.id).is_some() && groups[1].1.len() == 1);
 }

@@ -176,7 +176,7 @@ fn taps(mode: ResizeMode, align: bool, i: usize, from: usize, to: usize) -> Taps
     let source = if align {
         if to > 1 { i as f64 * (from as f64 - 1.0) / (to as f64 - 1.0) } else { 0.0 }
     } else {
-        (i as f64 + 0.5) * from as f64 / to as f64 - 0.5
+        f64::from(from as f32 / to as f32 * (i as f32 + 0.5) - 0.5)
     };
     match mode {
         ResizeMode::Nearest => {

@@ -17,10 +17,12 @@ use crate::steps::nest::Nest;
 use crate::view::View;
 
 mod conv;
+mod dynamic;
 mod elementwise;
 mod fuse;
 mod map;
 mod matrix;
+mod nodes;
 mod shape;
 
 /// A step with what is known about it.
@@ -151,6 +153,7 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
             matches!(
                 node.op,
                 Op::Conv { .. }
+                    | Op::DynamicConv { .. }
                     | Op::Unary { .. }
                     | Op::Binary { .. }
                     | Op::MaxPool(_)
@@ -374,6 +377,9 @@ impl Builder<'_> {
             Op::Gather { axis } => self.gather(node, *axis, false),
             Op::GatherElements { axis } => self.gather(node, *axis, true),
             Op::ConvTranspose { .. } => Err(Self::unsupported(node, "transposed convolutions")),
+            Op::DynamicConv { .. } => self.dynamic_conv(index, node),
+            Op::Neighbours { k, dilation, .. } => self.neighbours(node, *k, *dilation),
+            Op::MaxRelative => self.max_relative(node),
             Op::Custom { name, .. } => Err(Self::unsupported(node, format!("the operation {name}"))),
         }
     }

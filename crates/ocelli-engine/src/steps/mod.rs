@@ -5,10 +5,12 @@ use ocelli_kernels::Isa;
 use crate::pool::Pool;
 
 pub(crate) mod conv;
+pub(crate) mod dynamic;
 pub(crate) mod elementwise;
 pub(crate) mod map;
 pub(crate) mod matrix;
 pub(crate) mod nest;
+pub(crate) mod nodes;
 pub(crate) mod rows;
 pub(crate) mod select;
 

@@ -13,6 +13,7 @@ use crate::ir::Graph;
 
 mod constants;
 mod numeric;
+mod own;
 mod record;
 mod rows;
 mod shape;

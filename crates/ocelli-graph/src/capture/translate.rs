@@ -217,7 +217,7 @@ impl Translator<'_> {
             (OperationIr::Module(a), _) => self.module(a),
             (OperationIr::Init(init), _) => self.data(&init.out),
             (OperationIr::Custom(own), _) => {
-                let arguments = own.scalars.iter().map(|scalar| number(*scalar)).collect();
+                let arguments: Vec<f64> = own.scalars.iter().map(|scalar| number(*scalar)).collect();
                 let inputs: Result<Vec<_>, _> = own.inputs.iter().map(|t| self.input(t)).collect();
                 let mut outputs = Vec::new();
                 for (i, out) in own.outputs.iter().enumerate() {
@@ -225,7 +225,8 @@ impl Translator<'_> {
                     outputs.push(self.graph.add_value(String::new(), shape, element(out.dtype)));
                     self.ids.insert(out.id, outputs[i]);
                 }
-                self.node(Op::Custom { name: own.id.clone(), arguments }, inputs?, outputs);
+                let op = super::own::operation(&own.id, &arguments, own.inputs.len());
+                self.node(op.unwrap_or(Op::Custom { name: own.id.clone(), arguments }), inputs?, outputs);
                 Ok(())
             }
             (OperationIr::Drop(_), _) => Ok(()),

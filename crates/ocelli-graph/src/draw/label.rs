@@ -148,8 +148,8 @@ pub(super) fn shape(dims: &[Dim]) -> String {
 
 fn kind(op: &Op) -> Kind {
     match op {
-        Op::Conv { .. } | Op::ConvTranspose { .. } => Kind::Convolution,
-        Op::Linear { .. } | Op::MatMul | Op::Attention { .. } => Kind::Product,
+        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::DynamicConv { .. } => Kind::Convolution,
+        Op::Linear { .. } | Op::MatMul | Op::Attention { .. } | Op::Neighbours { .. } => Kind::Product,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => Kind::Normalisation,
         Op::Unary { function } => match function {
             Unary::Relu
@@ -285,6 +285,12 @@ fn detail(graph: &Graph, node: &Node) -> String {
         },
         Op::Gather { axis } => format!("Gather, axis {axis}"),
         Op::GatherElements { axis } => format!("GatherElements, axis {axis}"),
+        Op::DynamicConv { kernel, attrs, .. } => {
+            format!("Dynamic conv {}, stride {}", product(kernel), product(&attrs.stride))
+        }
+        Op::Neighbours { k, dilation: 1, .. } => format!("{k} nearest nodes"),
+        Op::Neighbours { k, dilation, .. } => format!("{k} near nodes, every {dilation}."),
+        Op::MaxRelative => "Max-relative".into(),
         Op::Cast => "Cast".into(),
         Op::Full { value } => format!("Full of {value}"),
         Op::Custom { name, .. } => name.clone(),

@@ -189,7 +189,8 @@ fn taps(mode: ResizeMode, align: bool, i: usize, from: usize, to: usize) -> Vec<
     let source = match align {
         true if to > 1 => i as f64 * (from as f64 - 1.0) / (to as f64 - 1.0),
         true => 0.0,
-        false => (i as f64 + 0.5) * from as f64 / to as f64 - 0.5,
+        // In float32, as frameworks do: places round alike in large maps.
+        false => f64::from(from as f32 / to as f32 * (i as f32 + 0.5) - 0.5),
     };
     match mode {
         ResizeMode::Nearest => vec![((i * from / to).min(from - 1), 1.0)],

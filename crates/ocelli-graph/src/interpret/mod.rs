@@ -8,6 +8,7 @@ use crate::passes::{GraphError, check};
 mod elementwise;
 mod map;
 mod matrix;
+mod nodes;
 mod shape;
 
 /// A tensor: extents, outermost first, and row-major elements.
@@ -217,6 +218,11 @@ fn run(call: &Call<'_>) -> Result<Vec<Tensor>, InterpretError> {
         | Op::Pad { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. } => shape::rearrange(call)?,
+        Op::DynamicConv { attrs, kernel, bias, activation } => {
+            nodes::dynamic_conv(call, attrs, *kernel, *bias, *activation)
+        }
+        Op::Neighbours { k, dilation, positions } => nodes::neighbours(call, *k, *dilation, *positions),
+        Op::MaxRelative => nodes::max_relative(call),
         Op::Custom { name, .. } => {
             return Err(InterpretError::Node {
                 node: call.node.name.clone(),

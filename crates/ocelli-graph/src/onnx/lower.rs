@@ -3,7 +3,7 @@
 use super::OnnxError;
 use super::builder::Scope;
 use super::model::{Attr, Data, element_code};
-use super::{layers, maps, movement};
+use super::{layers, maps, movement, nodes};
 use crate::ir::ElementType;
 use crate::op::{Binary, Op, Reduction, Unary};
 
@@ -75,6 +75,11 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
             s.push("Cast", &[&s.input(0)?], vec![("to", Attr::Int(to))])
         }
         Op::Full { value } => movement::full(s, *value)?,
+        Op::DynamicConv { attrs, kernel, bias, activation } => {
+            nodes::dynamic_conv(s, attrs, *kernel, *bias, *activation)?
+        }
+        Op::Neighbours { k, dilation, positions } => nodes::neighbours(s, *k, *dilation, *positions)?,
+        Op::MaxRelative => nodes::max_relative(s)?,
         Op::Custom { name, .. } => {
             return Err(OnnxError::Unsupported {
                 node: s.node.name.clone(),

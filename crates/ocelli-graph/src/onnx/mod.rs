@@ -11,6 +11,7 @@ mod lower;
 mod maps;
 mod model;
 mod movement;
+mod nodes;
 mod summary;
 mod wire;
 

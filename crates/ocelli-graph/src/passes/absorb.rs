@@ -39,8 +39,12 @@ fn affine(graph: &Graph, links: &Links, i: usize) -> Option<Affine> {
             own.op,
             Op::Conv { residual: false, activation: None, .. }
                 | Op::Linear { residual: false, activation: None, .. }
+                | Op::DynamicConv { activation: None, .. }
         );
-        let known = own.inputs[1..].iter().all(|&id| graph.constant_f32(id).is_some());
+        // A dynamic convolution's shares are computed.
+        let computed = |place: usize| place == 2 && matches!(own.op, Op::DynamicConv { .. });
+        let known = (1..own.inputs.len())
+            .all(|place| computed(place) || graph.constant_f32(own.inputs[place]).is_some());
         (plain && known && links.readers[x.index()] == 1).then_some(layer)
     };
     match &node.op {
@@ -119,24 +123,32 @@ fn apply(graph: &mut Graph, links: &Links, i: usize, affine: Affine) {
     let (weight, channels) = (node.inputs[1], factor.len());
     let old = graph.constant_f32(weight).unwrap_or_default();
     let linear = matches!(node.op, Op::Linear { .. });
-    let per_channel = old.len() / channels;
+    // Experts lie one behind the other, each with all channels.
+    let experts =
+        if matches!(node.op, Op::DynamicConv { .. }) { graph.value(weight).shape_at(1)[0] } else { 1 };
+    let per_expert = old.len() / experts;
+    let per_channel = per_expert / channels;
     let scaled: Vec<f32> = old
         .iter()
         .enumerate()
         .map(|(at, v)| {
-            let channel = if linear { at % channels } else { at / per_channel };
+            let channel = if linear { at % channels } else { at % per_expert / per_channel };
             (f64::from(*v) * factor[channel]) as f32
         })
         .collect();
-    let has_bias = matches!(node.op, Op::Conv { bias: true, .. } | Op::Linear { bias: true, .. });
-    let bias: Vec<f32> = match has_bias.then(|| graph.constant_f32(node.inputs[2])).flatten() {
+    let has_bias = matches!(
+        node.op,
+        Op::Conv { bias: true, .. } | Op::Linear { bias: true, .. } | Op::DynamicConv { bias: true, .. }
+    );
+    let place = if matches!(node.op, Op::DynamicConv { .. }) { 3 } else { 2 };
+    let bias: Vec<f32> = match has_bias.then(|| graph.constant_f32(node.inputs[place])).flatten() {
         Some(own) => (0..channels).map(|c| (f64::from(own[c]) * factor[c] + offset[c]) as f32).collect(),
         None => offset.iter().map(|v| *v as f32).collect(),
     };
     let shape = graph.value(weight).shape_at(1);
     let weight = put(graph, links, weight, &shape, scaled);
     let bias = match has_bias {
-        true => put(graph, links, node.inputs[2], &[channels], bias),
+        true => put(graph, links, node.inputs[place], &[channels], bias),
         false => {
             let wanted = format!("{}.bias", node.name);
             // A bias that was added apart leaves its name to the one that takes its place.
@@ -153,9 +165,11 @@ fn apply(graph: &mut Graph, links: &Links, i: usize, affine: Affine) {
     };
     let outputs = std::mem::take(&mut graph.nodes[i].outputs);
     let own = &mut graph.nodes[layer];
-    own.inputs = vec![own.inputs[0], weight, bias];
+    own.inputs.truncate(place);
+    own.inputs[1] = weight;
+    own.inputs.push(bias);
     own.outputs = outputs;
-    if let Op::Conv { bias, .. } | Op::Linear { bias, .. } = &mut own.op {
+    if let Op::Conv { bias, .. } | Op::Linear { bias, .. } | Op::DynamicConv { bias, .. } = &mut own.op {
         *bias = true;
     }
     graph.nodes.remove(i);

@@ -126,7 +126,8 @@ fn check_node(
     for (place, &id) in node.inputs.iter().enumerate() {
         let value = get(graph, id)?;
         if !defined.contains(&id) {
-            let weight = place == 1 && matches!(node.op, Op::Conv { .. } | Op::Linear { .. });
+            let weight =
+                place == 1 && matches!(node.op, Op::Conv { .. } | Op::Linear { .. } | Op::DynamicConv { .. });
             if !weight {
                 return Err(refuse(format!("it reads '{}' before that is computed", value.name)));
             }
@@ -162,9 +163,13 @@ fn check_node(
 
 /// Known indices must lie inside of the dimension they choose from.
 fn check_indices(graph: &Graph, node: &Node, inputs: &[&Value]) -> Result<(), String> {
-    let (Op::Gather { axis } | Op::GatherElements { axis }) = node.op else { return Ok(()) };
-    let Some(Constant::I64(indices)) = graph.constants.get(&node.inputs[1]) else { return Ok(()) };
-    let extent = inputs[0].shape[axis].at(1) as i64;
+    let (place, extent) = match node.op {
+        Op::Gather { axis } | Op::GatherElements { axis } => (1, inputs[0].shape[axis].at(1)),
+        Op::MaxRelative => (2, inputs[1].shape[2..].iter().map(|dim| dim.at(1)).product()),
+        _ => return Ok(()),
+    };
+    let Some(Constant::I64(indices)) = graph.constants.get(&node.inputs[place]) else { return Ok(()) };
+    let extent = extent as i64;
     match indices.iter().find(|&&index| !(0..extent).contains(&index)) {
         Some(index) => Err(format!("index {index} of {extent}")),
         None => Ok(()),

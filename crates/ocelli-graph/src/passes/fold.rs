@@ -7,6 +7,8 @@ use crate::op::Op;
 
 /// A result larger than this is stored only if it is no larger than what it is made of.
 const SMALL: usize = 1 << 16;
+/// A resized table is worth more: resizing it would be done anew for every picture.
+const TABLE: usize = 1 << 24;
 
 /// Replaces nodes whose inputs are all constants by their results. Returns whether there were any.
 pub fn fold_constants(graph: &mut Graph) -> bool {
@@ -25,7 +27,8 @@ pub fn fold_constants(graph: &mut Graph) -> bool {
         let (Some(inputs), Some(outputs)) = (inputs, outputs) else { continue };
         let from: usize = inputs.iter().map(|tensor| tensor.data.len()).sum();
         let to: usize = outputs.iter().map(|(shape, _)| shape.iter().product::<usize>()).sum();
-        if to > SMALL.max(from) {
+        let most = if matches!(node.op, Op::Resize { .. }) { TABLE } else { SMALL };
+        if to > most.max(from) {
             continue;
         }
         let Ok(results) = run_node(node, inputs.iter().collect(), outputs) else { continue };

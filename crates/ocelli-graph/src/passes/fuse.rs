@@ -24,7 +24,9 @@ fn open_layer(graph: &Graph, links: &Links, id: ValueId) -> Option<usize> {
     let layer = links.producer[id.index()]?;
     let open = matches!(
         graph.nodes[layer].op,
-        Op::Conv { activation: None, .. } | Op::Linear { activation: None, .. }
+        Op::Conv { activation: None, .. }
+            | Op::Linear { activation: None, .. }
+            | Op::DynamicConv { activation: None, .. }
     );
     (open && links.readers[id.index()] == 1).then_some(layer)
 }
@@ -69,7 +71,9 @@ fn fuse_activation(graph: &mut Graph, links: &Links, i: usize) -> bool {
     let outputs = std::mem::take(&mut graph.nodes[i].outputs);
     let target = &mut graph.nodes[layer];
     target.outputs = outputs;
-    if let Op::Conv { activation, .. } | Op::Linear { activation, .. } = &mut target.op {
+    if let Op::Conv { activation, .. } | Op::Linear { activation, .. } | Op::DynamicConv { activation, .. } =
+        &mut target.op
+    {
         *activation = Some(own);
     }
     graph.nodes.remove(i);

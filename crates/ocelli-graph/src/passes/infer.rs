@@ -53,6 +53,7 @@ pub(super) fn infer(
             | Op::Reduce { .. }
             | Op::ArgExtreme { .. }
             | Op::TopK { .. }
+            | Op::MaxRelative
             | Op::Custom { .. }
     ) {
         ensure(inputs.iter().all(|value| value.element == F32), "floating point inputs are needed")?;
@@ -238,6 +239,50 @@ pub(super) fn infer(
             ensure(!value.is_nan(), "filled with what is no number")?;
             Ok(vec![(recorded[0].shape.clone(), recorded[0].element)])
         }
+        Op::DynamicConv { attrs, kernel, bias, activation } => {
+            check_activation(*activation)?;
+            let [Dim::Fixed(experts), Dim::Fixed(numbers)] = inputs[1].shape[..] else {
+                return Err(Refused::new("the experts are not a matrix"));
+            };
+            ensure(rank == 4 && recorded[0].shape.len() == 4, "maps are needed")?;
+            ensure(inputs[2].shape == [x[0], Dim::Fixed(experts)], "not one share per picture and expert")?;
+            let (channels, out) = (fixed(x[1])?, fixed(recorded[0].shape[1])?);
+            ensure(
+                attrs.groups > 0 && channels.is_multiple_of(attrs.groups),
+                "channels and groups do not fit",
+            )?;
+            let weight = [out, channels / attrs.groups, kernel[0], kernel[1]];
+            let fits = weight.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+            ensure(fits == Some(numbers), "the experts do not fit the kernel")?;
+            let shape = conv(attrs, x, &weight.map(Dim::Fixed))?;
+            if *bias {
+                ensure(inputs[3].shape == shape[1..2], "not one bias per channel")?;
+            }
+            one(shape)
+        }
+        Op::Neighbours { k, dilation, positions } => {
+            let y = &inputs[1].shape;
+            ensure(rank == 4 && y.len() == 4 && x[..2] == y[..2], "maps of other channels")?;
+            let (nodes, targets) = (area(x)?, area(y)?);
+            let ranked = k.checked_mul(*dilation).filter(|ranked| (1..=targets).contains(ranked));
+            ensure(ranked.is_some(), format!("{k} x {dilation} neighbours of {targets} nodes"))?;
+            if *positions {
+                let wanted = [1, nodes, targets].map(Dim::Fixed);
+                ensure(inputs[2].shape == wanted, "positions of other nodes")?;
+            }
+            Ok(vec![(vec![x[0], Dim::Fixed(nodes), Dim::Fixed(*k)], I64)])
+        }
+        Op::MaxRelative => {
+            let (y, lists) = (&inputs[1].shape, &inputs[2].shape);
+            ensure(inputs[0].element == F32 && inputs[1].element == F32, "floating point maps are needed")?;
+            ensure(inputs[2].element == I64, "the neighbours are not integers")?;
+            ensure(rank == 4 && y.len() == 4 && x[..2] == y[..2], "maps of other channels")?;
+            area(y)?;
+            ensure(lists.len() == 3 && lists[..2] == [x[0], Dim::Fixed(area(x)?)], "lists of other nodes")?;
+            fixed(lists[2])?;
+            let channels = fixed(x[1])?.checked_mul(2).ok_or_else(|| Refused::new("too many channels"))?;
+            one(vec![x[0], Dim::Fixed(channels), x[2], x[3]])
+        }
         Op::Custom { .. } => Ok(recorded.iter().map(|v| (v.shape.clone(), v.element)).collect()),
     }
 }
@@ -255,6 +300,11 @@ fn fixed(dim: Dim) -> Result<usize, Refused> {
         Dim::Fixed(extent) => Ok(extent),
         Dim::Batch(_) => Err(Refused::new("an extent that must not follow the batch")),
     }
+}
+
+/// Pixels of a map.
+fn area(map: &[Dim]) -> Result<usize, Refused> {
+    fixed(map[2])?.checked_mul(fixed(map[3])?).ok_or_else(|| Refused::new("too many pixels"))
 }
 
 fn add(a: Dim, b: Dim) -> Result<Dim, Refused> {
@@ -277,7 +327,9 @@ fn input_count(op: &Op) -> (usize, usize) {
         Op::Attention { mask, .. } => exactly(3 + usize::from(*mask)),
         Op::BatchNorm { .. } => exactly(5),
         Op::LayerNorm { shift, .. } => exactly(2 + usize::from(*shift)),
-        Op::GroupNorm { .. } | Op::Where => exactly(3),
+        Op::GroupNorm { .. } | Op::Where | Op::MaxRelative => exactly(3),
+        Op::DynamicConv { bias, .. } => exactly(3 + usize::from(*bias)),
+        Op::Neighbours { positions, .. } => exactly(2 + usize::from(*positions)),
         Op::MatMul | Op::Binary { .. } | Op::Gather { .. } | Op::GatherElements { .. } => exactly(2),
         Op::Concat { .. } => (1, usize::MAX),
         Op::Custom { .. } => (0, usize::MAX),

@@ -22,14 +22,14 @@ pub fn neighbours(
     x: &[f32],
     y: &[f32],
     positions: Option<&[f32]>,
-) -> Vec<i64> {
+) -> Vec<u32> {
     let Search { channels, targets, k, .. } = *own;
     let nodes = x.len() / (batch * channels).max(1);
     assert!(
         own.is_possible() && x.len() == batch * channels * nodes && y.len() == batch * channels * targets
     );
     assert!(positions.is_none_or(|table| table.len() == nodes * targets));
-    let mut out = vec![0i64; batch * nodes * k];
+    let mut out = vec![0u32; batch * nodes * k];
     let panels = gemm::panels(targets);
     let mut units = buffer(nodes * channels);
     let mut rows = buffer(targets * channels);
@@ -122,12 +122,10 @@ pub struct Aggregation {
 ///
 /// # Panics
 /// If a slice does not have the extents `own` says, or an index is not that of a target.
-pub fn max_relative(own: &Aggregation, x: &[f32], y: &[f32], neighbours: &[i64]) -> (Vec<f32>, Vec<u32>) {
+pub fn max_relative(own: &Aggregation, x: &[f32], y: &[f32], neighbours: &[u32]) -> (Vec<f32>, Vec<u32>) {
     let Aggregation { batch, channels, nodes, targets, k } = *own;
     assert!(x.len() == batch * channels * nodes && y.len() == batch * channels * targets);
     assert!(neighbours.len() == batch * nodes * k && k > 0);
-    let neighbours: Vec<u32> =
-        neighbours.iter().map(|&index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
     assert!(neighbours.iter().all(|&index| (index as usize) < targets), "a neighbour that is no target");
     let mut out = buffer(2 * x.len());
     let mut which = vec![0u32; x.len()];

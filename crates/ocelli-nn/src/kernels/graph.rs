@@ -51,6 +51,7 @@ fn search(
     let positions = positions.map(in_order);
     let lists =
         graph::neighbours(Isa::best(), &own, from[0], slice(&x), slice(&y), positions.as_ref().map(slice));
+    let lists: Vec<i64> = lists.into_iter().map(i64::from).collect();
     FlexTensor::from_data(TensorData::new(lists, [from[0], from[2] * from[3], k]))
 }
 
@@ -70,7 +71,8 @@ fn aggregate(x: &FlexTensor, y: &FlexTensor, neighbours: FlexTensor) -> (FlexTen
     let own = extents(x, y, &neighbours);
     let shape = x.shape();
     let (x, y) = (in_order(x.clone()), in_order(y.clone()));
-    let lists: Vec<i64> = neighbours.into_data().iter::<i64>().collect();
+    let lists: Vec<u32> =
+        neighbours.into_data().iter::<i64>().map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect();
     let (out, which) = graph::max_relative(&own, slice(&x), slice(&y), &lists);
     (tensor(out, [shape[0], 2 * shape[1], shape[2], shape[3]]), which)
 }

@@ -148,16 +148,30 @@ pub(crate) fn max_relative(x: Tensor<4>, y: Tensor<4>, neighbours: Tensor<3, Int
     })
 }
 
-/// Records a convolution of every picture of `x` with its own row of `weight` (and `bias`).
+/// Records a convolution of every picture of `x` with the sum of the rows of `experts`, weighed by its row of `shares`.
 pub(crate) fn recorded_dynamic_conv(
     x: Tensor<4>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<2>>,
+    experts: Tensor<2>,
+    shares: Tensor<2>,
     geometry: [usize; 10],
 ) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::recorded_dynamic_conv(
+        x.into_dispatch(),
+        experts.into_dispatch(),
+        shares.into_dispatch(),
+        geometry,
+    ))
+}
+
+/// Records `x · weight (+ bias)`.
+pub(crate) fn recorded_linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
-        Some(bias) => Dispatch::recorded_dynamic_conv_with_bias(x, weight, bias.into_dispatch(), geometry),
-        None => Dispatch::recorded_dynamic_conv(x, weight, geometry),
+        Some(bias) => Dispatch::recorded_linear_with_bias(x, weight, bias.into_dispatch()),
+        None => Dispatch::recorded_linear(x, weight),
     })
 }

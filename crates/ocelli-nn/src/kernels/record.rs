@@ -4,12 +4,23 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_capture::CaptureBackend;
-use burn_ir::{CustomOpIr, OperationIr, ScalarIr, TensorIr};
+use burn_ir::{CustomOpIr, LinearOpIr, ModuleOperationIr, OperationIr, ScalarIr, TensorIr};
 use burn_router::RouterClient;
 
 /// Operations to be recorded.
 #[backend_extension(Capture)]
 pub trait RecordOps: Backend {
+    /// `x · weight`, `[..., in]` and `[in, out]`. burn itself records another sequence of operations for large batches than
+    /// for small ones.
+    fn recorded_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `x · weight + bias`
+    fn recorded_linear_with_bias(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
     /// As [`GraphOps::neighbours`](super::graph::GraphOps::neighbours).
     fn recorded_neighbours(
         x: FloatTensor<Self>,
@@ -27,19 +38,12 @@ pub trait RecordOps: Backend {
         dilation: usize,
     ) -> IntTensor<Self>;
 
-    /// Convolution of every picture of `x` with its own row of `weight`; `geometry` is output channels, kernel, stride,
-    /// padding, dilation (each of height and width) and groups.
+    /// Convolution of every picture of `x` with the sum of the rows of `experts`, weighed by its row of `shares`; `geometry`
+    /// is output channels, kernel, stride, padding, dilation (each of height and width) and groups.
     fn recorded_dynamic_conv(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: [usize; 10],
-    ) -> FloatTensor<Self>;
-
-    /// As above, with a row of `bias` for every picture.
-    fn recorded_dynamic_conv_with_bias(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        experts: FloatTensor<Self>,
+        shares: FloatTensor<Self>,
         geometry: [usize; 10],
     ) -> FloatTensor<Self>;
 
@@ -70,6 +74,17 @@ fn record(
     client.register(OperationIr::Custom(own)).remove(0)
 }
 
+fn linear(x: Recorded, weight: Recorded, bias: Option<Recorded>) -> Recorded {
+    let client = x.client.clone();
+    let mut shape: Vec<usize> = x.shape().iter().copied().collect();
+    if let Some(last) = shape.last_mut() {
+        *last = weight.shape()[1];
+    }
+    let out = TensorIr::uninit(client.create_empty_handle(), Shape::from(shape), DType::F32);
+    let own = LinearOpIr { x: x.into_ir(), weight: weight.into_ir(), bias: bias.map(|b| b.into_ir()), out };
+    client.register(OperationIr::Module(ModuleOperationIr::Linear(own))).remove(0)
+}
+
 fn lists(x: &Recorded, k: usize) -> [usize; 3] {
     let shape = x.shape();
     [shape[0], shape[2] * shape[3], k]
@@ -86,6 +101,14 @@ fn convolved(x: &Recorded, geometry: [usize; 10]) -> [usize; 4] {
 }
 
 impl RecordOps for CaptureBackend {
+    fn recorded_linear(x: Recorded, weight: Recorded) -> Recorded {
+        linear(x, weight, None)
+    }
+
+    fn recorded_linear_with_bias(x: Recorded, weight: Recorded, bias: Recorded) -> Recorded {
+        linear(x, weight, Some(bias))
+    }
+
     fn recorded_neighbours(x: Recorded, y: Recorded, k: usize, dilation: usize) -> Recorded {
         let shape = lists(&x, k);
         record("neighbours", vec![x, y], &[k, dilation], shape, DType::I64)
@@ -102,19 +125,14 @@ impl RecordOps for CaptureBackend {
         record("neighbours", vec![x, y, positions], &[k, dilation], shape, DType::I64)
     }
 
-    fn recorded_dynamic_conv(x: Recorded, weight: Recorded, geometry: [usize; 10]) -> Recorded {
-        let shape = convolved(&x, geometry);
-        record("dynamic_conv", vec![x, weight], &geometry, shape, DType::F32)
-    }
-
-    fn recorded_dynamic_conv_with_bias(
+    fn recorded_dynamic_conv(
         x: Recorded,
-        weight: Recorded,
-        bias: Recorded,
+        experts: Recorded,
+        shares: Recorded,
         geometry: [usize; 10],
     ) -> Recorded {
         let shape = convolved(&x, geometry);
-        record("dynamic_conv", vec![x, weight, bias], &geometry, shape, DType::F32)
+        record("dynamic_conv", vec![x, experts, shares], &geometry, shape, DType::F32)
     }
 
     fn recorded_max_relative(x: Recorded, y: Recorded, neighbours: Recorded) -> Recorded {

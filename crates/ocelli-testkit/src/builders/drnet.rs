@@ -70,8 +70,29 @@ fn shortcut_norms(case: &Case) -> ShortcutNorms {
     if always { ShortcutNorms::Always0 } else { ShortcutNorms::Selected }
 }
 
+/// Names in the case's list of the reference's state dict, if it has one.
+fn listed(case: &Case) -> Vec<String> {
+    let list = case.json["state_dict"].as_str().map(|list| case.path.with_file_name(list));
+    let text = list.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_string)).collect()
+}
+
+/// One more than the largest number that follows `before` in any of `names`; 0 if none does.
+fn count_after(names: &[String], before: &str) -> usize {
+    let number = |name: &String| {
+        let (_, rest) = name.split_once(before)?;
+        rest.split('.').next()?.parse::<usize>().ok()
+    };
+    names.iter().filter_map(number).max().map_or(0, |largest| largest + 1)
+}
+
 fn resnet(case: &Case) -> Result<Config> {
-    let layers = case.config_or("layers", [3, 4, 6, 3])?;
+    // The classifier's depth is told by the list of its tensors where the settings are silent.
+    let names: Vec<String> =
+        listed(case).into_iter().filter(|name| !name.starts_with("predictor.")).collect();
+    let told = [1, 2, 3, 4].map(|stage| count_after(&names, &format!("layer{stage}.")));
+    let told = if told.contains(&0) { [3, 4, 6, 3] } else { told };
+    let layers = case.config_or("layers", told)?;
     Ok(Config {
         classifier: ClassifierConfig::ResNet(resnet::Config::new(Block::Bottleneck, layers)),
         shortcut_norms: shortcut_norms(case),
@@ -144,7 +165,8 @@ fn classifier(case: &Case) -> Result<Outputs> {
     let device = Device::flex();
     let mut config = resnet(case)?;
     // Only their number matters to a classifier alone.
-    let sets: usize = case.config_or("bn_sets", 3)?;
+    let told = count_after(&listed(case), ".bn_");
+    let sets: usize = case.config_or("bn_sets", if told < 2 { 3 } else { told })?;
     config.resolutions = (0..sets).map(|set| 224 - set).collect();
     let net = filled(case, config.init(&device), "classifier.", true, true)?;
     let set: usize = case.config("bn_selection")?;
@@ -217,9 +239,13 @@ fn gumbel(case: &Case) -> Result<Outputs> {
         let Gate { soft, hard, choice } = straight_through(scores.clone(), noise.clone(), tau);
         let grads = hard.clone().mul(weights.clone()).sum().backward();
         let gradient = scores.grad(&grads).ok_or_else(|| format!("{}: no gradient", case.name))?;
-        outputs.insert(format!("st_grad_tau{tau:?}"), gradient.into_data());
-        outputs.insert(format!("soft_tau{tau:?}_own"), soft.clone().into_data());
-        outputs.insert(format!("soft_tau{tau}"), soft.into_data());
+        let (gradient, soft) = (gradient.into_data(), soft.into_data());
+        // 1.0 is written as "1.0" or "1".
+        for tau in [format!("{tau:?}"), format!("{tau}")] {
+            outputs.insert(format!("st_grad_tau{tau}"), gradient.clone());
+            outputs.insert(format!("soft_tau{tau}_own"), soft.clone());
+            outputs.insert(format!("soft_tau{tau}"), soft.clone());
+        }
         outputs.insert("hard".into(), hard.into_data());
         outputs.insert("choice".into(), whole(&choice));
     }
@@ -239,13 +265,17 @@ fn hinge(case: &Case) -> Result<Outputs> {
         let loss = flops_loss(gate.hard.clone(), &costs, target);
         let grads = loss.value.clone().mul_scalar(weight).backward();
         let grad = scores.grad(&grads).map_or_else(zeros, Tensor::into_data);
-        outputs.insert(format!("grad_logits_a{target:?}"), grad);
         let leaf = gate.hard.detach().require_grad();
         let grads = flops_loss(leaf.clone(), &costs, target).value.mul_scalar(weight).backward();
-        outputs
-            .insert(format!("grad_h_a{target:?}"), leaf.grad(&grads).map_or_else(zeros, Tensor::into_data));
-        outputs.insert(format!("flops_per_sample_a{target:?}"), loss.per_picture.into_data());
-        outputs.insert(format!("reg_a{target:?}"), loss.value.into_data());
+        let results = [
+            ("grad_logits", grad),
+            ("grad_h", leaf.grad(&grads).map_or_else(zeros, Tensor::into_data)),
+            ("flops_per_sample", loss.per_picture.into_data()),
+            ("reg", loss.value.into_data()),
+        ];
+        for target in [format!("{target:?}"), format!("{target}")] {
+            outputs.extend(results.iter().map(|(name, data)| (format!("{name}_a{target}"), data.clone())));
+        }
     }
     Ok(outputs)
 }
@@ -290,14 +320,25 @@ fn end_to_end(case: &Case) -> Result<Outputs> {
     }
     let (pixels, shape) = photos(case)?;
     let x = Tensor::<4>::from_data(TensorData::new(pixels, shape), &device);
-    let routed = net.route(x.clone());
-    let choice: Vec<usize> = routed.decisions.iter().map(|decision| decision.index).collect();
+    let scores = net.scores(x.clone()).into_data();
+    let choice = if case.config_or("gumbel_noise", false)? {
+        // As the released evaluation does, with stored numbers behind the noise.
+        let uniform: Vec<f64> = given(case, "u")?.into_iter().map(f64::from).collect();
+        let noisy: Vec<f32> = scores
+            .iter::<f32>()
+            .zip(gumbel_noise(&uniform, case.config_or("eps", 1e-10)?))
+            .map(|(score, noise)| score + noise)
+            .collect();
+        choose(&noisy, net.config().resolutions.len())
+    } else {
+        net.route(x.clone()).decisions.into_iter().map(|decision| decision.index).collect()
+    };
     let costs = net.costs([shape[2], shape[3]]).giga();
     let mean = choice.iter().map(|&j| costs[j]).sum::<f64>() / choice.len().max(1) as f64;
     Ok(Outputs::from([
-        ("scores".to_string(), net.scores(x).into_data()),
+        ("scores".to_string(), scores),
         ("choice".to_string(), whole(&choice)),
-        ("logits".to_string(), routed.logits.into_data()),
+        ("logits".to_string(), net.classify_at(x, &choice).into_data()),
         ("average_classifier_gmacs".to_string(), TensorData::new(vec![mean as f32], [1])),
     ]))
 }

@@ -1,17 +1,17 @@
 //! The experiment of the dynamic resolution network: does choosing the resolution per picture beat one resolution, or
 //! a random one, at the same average cost?
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use ocelli_data::{Batch, DatasetPair, Preprocess, SplitOptions, open_split};
 use ocelli_image::backbone::cross_entropy;
 use ocelli_image::backbone::drnet::{
-    ChainConfig, ClassifierConfig, Config, Net, PredictorConfig, Stage, Training,
+    ChainConfig, ClassifierConfig, Config, PredictorConfig, Stage, Training,
 };
 use ocelli_image::classify::{ClassifyTask, EvaluationReport, evaluate};
 use ocelli_image::{Answers, Network, NetworkConfig, model_file};
@@ -56,7 +56,7 @@ pub fn experiment() -> Experiment {
         ],
         order: &[(DYNAMIC, RANDOM), (DYNAMIC, FIXED + 1), (DYNAMIC, SHARED)],
         epochs: 12,
-        recipe: Recipe::Sgd,
+        recipe: Recipe::Sgd { lr: 0.1 },
     }
 }
 
@@ -88,7 +88,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     let started = Instant::now();
     let epochs = options.epochs.unwrap_or(experiment.epochs);
     if epochs < 2 {
-        bail!("--epochs must be at least 2: half of them are the first stage's");
+        bail!("--epochs must be at least 2: the two stages share them");
     }
     let preprocess = preprocess(options.side);
     let bench = Bench { data: &data, preprocess: &preprocess, options, epochs };
@@ -177,7 +177,8 @@ impl Bench<'_> {
             let own = self.train(network(false), Way::Fixed(candidate), self.epochs, seed, None)?;
             all.push((FIXED + candidate, own));
         }
-        let first = self.epochs / 2;
+        // The second stage is the cheaper one and starts at the full rate again: it gets more.
+        let first = (self.epochs / 3).max(1);
         let pretrained = |shared: bool| {
             let training = Training { stage: Stage::Pretrain, ..Default::default() };
             let config = Config { training, ..network(shared) };
@@ -239,7 +240,7 @@ impl Bench<'_> {
         let scratch = tempfile::tempdir().context("a folder for the run")?;
         let folder = RunFolder::open(scratch.path(), false)?;
         let trainer = Trainer::new(
-            recipe(Recipe::Sgd, epochs, seed),
+            recipe(Recipe::Sgd { lr: 0.1 }, epochs, seed),
             self.options.style,
             Arc::new(AtomicBool::new(false)),
         )?;
@@ -247,7 +248,7 @@ impl Bench<'_> {
             trainer.run(&task, network, &folder, "drnet")?;
         let last = progress.history.last().context("a training without epochs")?;
         // Judged after the last epoch only: the best model is the last.
-        let network = trained(&folder.best(), &device)?;
+        let (network, _) = model_file::load(&folder.best(), &device)?;
         let metric = |name: &str| last.metrics.get(name).copied().unwrap_or_default();
         let before = from.map_or(0.0, |from| from.seconds);
         Ok(Found {
@@ -263,12 +264,6 @@ impl Bench<'_> {
 
 /// Weight of the cost in the loss, the paper's.
 const WEIGHT: f64 = 0.2;
-
-fn trained(path: &Path, device: &Device) -> Result<Network> {
-    let path: PathBuf = path.to_path_buf();
-    let (network, _) = model_file::load(&path, device)?;
-    Ok(network)
-}
 
 /// Classification that sends pictures a given way.
 struct WayTask {
@@ -292,7 +287,7 @@ impl WayTask {
     fn judge(&self, model: &Network) -> Result<EvaluationReport, TrainError> {
         let (device, labels) = (&self.inner.device, &self.inner.description.labels);
         let answers = |pixels, shape: [usize; 4]| {
-            let Some((net, choice)) = dynamic(model).zip(self.choice(shape[0])) else {
+            let Some((net, choice)) = model.dynamic().zip(self.choice(shape[0])) else {
                 return Ok(ocelli_image::runner::burn_answers(model, device, pixels, shape));
             };
             let x = Tensor::<4>::from_data(TensorData::new(pixels, shape), device);
@@ -304,10 +299,6 @@ impl WayTask {
         };
         evaluate(answers, &self.inner.val, labels, |_| {}).map_err(TrainError::task)
     }
-}
-
-fn dynamic(network: &Network) -> Option<&Net> {
-    network.dynamic()
 }
 
 /// Which share of `shares` the number `u` of `[0, 1)` falls into.
@@ -336,7 +327,7 @@ impl Task for WayTask {
 
     fn step(&self, model: &Network, batch: Batch) -> Step {
         let samples = batch.labels.len();
-        let Some((net, choice)) = dynamic(model).zip(self.choice(samples)) else {
+        let Some((net, choice)) = model.dynamic().zip(self.choice(samples)) else {
             return self.inner.step(model, batch);
         };
         let device = self.inner.device.clone().autodiff();

@@ -35,8 +35,11 @@ pub struct Experiment {
 /// How the arms of an experiment are trained: cosine without warm-up, batches of 64.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Recipe {
-    /// SGD 0.1 with Nesterov momentum, weight decay 5e-4.
-    Sgd,
+    /// SGD with Nesterov momentum, weight decay 5e-4.
+    Sgd {
+        /// Learning rate.
+        lr: f64,
+    },
     /// AdamW.
     AdamW {
         /// Learning rate.
@@ -50,7 +53,7 @@ impl Recipe {
     /// The recipe in words.
     pub fn text(&self) -> String {
         match self {
-            Self::Sgd => "SGD 0.1 with Nesterov momentum, cosine, weight decay 5e-4".into(),
+            Self::Sgd { lr } => format!("SGD {lr} with Nesterov momentum, cosine, weight decay 5e-4"),
             Self::AdamW { lr, decay } => format!("AdamW {lr}, cosine, weight decay {decay}"),
         }
     }

@@ -110,7 +110,7 @@ pub(super) fn preprocess(side: usize) -> Preprocess {
 /// The settings of `recipe`, judged after the last epoch.
 pub(super) fn recipe(recipe: Recipe, epochs: usize, seed: u64) -> TrainConfig {
     let (lr, optimizer) = match recipe {
-        Recipe::Sgd => (0.1, OptimizerConfig { weight_decay: 5e-4, ..Default::default() }),
+        Recipe::Sgd { lr } => (lr, OptimizerConfig { weight_decay: 5e-4, ..Default::default() }),
         Recipe::AdamW { lr, decay } => {
             (lr, OptimizerConfig { kind: OptimizerKind::AdamW, weight_decay: decay, ..Default::default() })
         }

@@ -9,7 +9,7 @@
 //! | `ghost_resnet56_cifar` | [`resnet_cifar`] | 438,154 | 65.3 M |
 //! | `ghost_vgg16_cifar`, `vgg16_cifar` | [`vgg_cifar`] | 7,650,474 / 14,986,698 | 158.1 / 313.5 M |
 //! | `g_ghost_regnetx_002` … `320` | [`g_ghost`], RegNetX | 1,825,440 … 62,815,448 | 130.9 M … 17.2 G |
-//! | `g_ghost_resnet50`, `101` | [`g_ghost`], ResNet (our reading) | 17,067,144 / 28,268,680 | |
+//! | `g_ghost_resnet50`, `101` | [`g_ghost`], ResNet (our reading) | 26,217,896 / 35,435,432 | 2.99 / 3.92 G |
 
 mod entries;
 pub mod g_ghost;

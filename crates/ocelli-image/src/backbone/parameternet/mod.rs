@@ -8,10 +8,10 @@
 //! | name | host, width | experts | parameters | MACs |
 //! | --- | --- | --- | --- | --- |
 //! | `parameternet_600m` | its own blocks, 1.9, hard-swish | 4 | 34,504,504 | 590 M |
-//! | `parameternet_600m_e1`, `_e2`, `_e8` | the same | 1, 2, 8 | 19,852,834 … 54.0 M | 575 … 609 M |
-//! | `parameternet_300m` | GhostNet's blocks, 1.45, ReLU | 4 | 15.74 M | 292 M |
-//! | `parameternet_300m_e1`, `_e8` | the same | 1, 8 | 8.65 / 25.18 M | |
-//! | `ghostnet_600m` | as `parameternet_600m` | plain convolutions | | |
+//! | `parameternet_600m_e1`, `_e2`, `_e8` | the same | 1, 2, 8 | 19,852,939 / 24,736,794 / 54,039,924 | 575 / 580 / 609 M |
+//! | `parameternet_300m` | GhostNet's blocks, 1.45, ReLU | 4 | 15,737,100 | 292 M |
+//! | `parameternet_300m_e1`, `_e8` | the same | 1, 8 | 8,652,063 / 25,183,816 | 285 / 302 M |
+//! | `ghostnet_600m` | as `parameternet_600m` | plain convolutions | 19,822,198 | 570 M |
 //!
 //! The layout of the 300M network was not released: the published counts for 1 and 8 experts are those of GhostNet at
 //! width 1.45.

@@ -46,8 +46,36 @@ def tract(path, threads, _name):
     return f"tract {version('tract')}", begun, lambda x: runnable.run([x])[0].to_numpy()
 
 
+def reference(name):
+    """The authors' own network, from a checkout of their code that OCELLI_REFERENCE names; None without one."""
+    import importlib
+    import os
+
+    code = os.environ.get("OCELLI_REFERENCE")
+    rooms = {
+        "vig": ("vig_pytorch", "vig"),
+        "pvig": ("vig_pytorch", "pyramid_vig"),
+        "tnt": ("tnt_pytorch", "tnt"),
+        "g": ("g_ghost_pytorch", "g_ghost_regnet"),
+        "parameternet": ("parameternet_pytorch/cv", "parameternet"),
+    }
+    folder, module = rooms.get(name.split("_")[0], (None, None))
+    if not code or not folder:
+        return None
+    # The code was written for older versions of timm and numpy.
+    import numpy
+    import timm.layers
+    import timm.models._efficientnet_blocks
+
+    numpy.float = float
+    sys.modules["timm.models.layers"] = timm.layers
+    sys.modules["timm.models.layers.helpers"] = timm.layers.helpers
+    sys.modules["timm.models.efficientnet_blocks"] = timm.models._efficientnet_blocks
+    sys.path.insert(0, f"{code}/{folder}")
+    return getattr(importlib.import_module(module), name)()
+
+
 def pytorch(path, threads, name):
-    import timm
     import torch
     from safetensors.torch import load_file
 
@@ -55,7 +83,11 @@ def pytorch(path, threads, name):
     begun = time.perf_counter()
     weights = load_file(path)
     heads = [v.shape[0] for k, v in weights.items() if v.dim() in (2, 4) and k.split(".")[0] in ("fc", "classifier", "head")]
-    model = timm.create_model(name, num_classes=heads[-1] if heads else 1000)
+    model = reference(name)
+    if model is None:
+        import timm
+
+        model = timm.create_model(name, num_classes=heads[-1] if heads else 1000)
     model.load_state_dict(weights, strict=False)
     model = model.eval()
 
