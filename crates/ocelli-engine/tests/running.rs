@@ -308,3 +308,96 @@ fn unsupported_operations_are_named() {
     let error = Model::compile(m.finish(&[y]), "").expect_err("no such operation");
     assert_eq!(error.to_string(), "n0: the engine does not run the operation wave");
 }
+
+/// A map `[batch, channels, side, side]` as a graph's input.
+fn map_input(graph: &mut Graph, name: &str, channels: usize, [height, width]: [usize; 2]) -> ValueId {
+    let shape = vec![Dim::Batch(1), Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)];
+    let id = graph.add_value(name, shape, ElementType::F32);
+    graph.inputs.push(id);
+    id
+}
+
+fn append(graph: &mut Graph, op: Op, inputs: Vec<ValueId>, shape: Vec<Dim>, element: ElementType) -> ValueId {
+    let name = format!("node{}", graph.nodes.len());
+    let id = graph.add_value(name.clone(), shape, element);
+    graph.nodes.push(Node { name, op, inputs, outputs: vec![id] });
+    id
+}
+
+#[test]
+fn nodes_take_what_their_neighbours_have_more() {
+    for (channels, size, targets, k, dilation, near) in [
+        (5, [6, 7], [6, 7], 3, 2, false),
+        (24, [9, 5], [3, 2], 2, 1, true),
+        (16, [14, 14], [14, 14], 9, 3, true),
+    ] {
+        let mut graph = Graph::default();
+        let x = map_input(&mut graph, "x", channels, size);
+        let y = if size == targets { x } else { map_input(&mut graph, "y", channels, targets) };
+        let (nodes, count) = (size[0] * size[1], targets[0] * targets[1]);
+        let mut inputs = vec![x, y];
+        if near {
+            inputs.push(graph.add_constant("positions", &[1, nodes, count], random(nodes * count, 7)));
+        }
+        let op = Op::Neighbours { k, dilation, positions: near };
+        let lists = vec![Dim::Batch(1), Dim::Fixed(nodes), Dim::Fixed(k)];
+        let lists = append(&mut graph, op, inputs, lists, ElementType::I64);
+        let shape = vec![Dim::Batch(1), Dim::Fixed(2 * channels), Dim::Fixed(size[0]), Dim::Fixed(size[1])];
+        let out = append(&mut graph, Op::MaxRelative, vec![x, y, lists], shape, ElementType::F32);
+        graph.outputs.push(out);
+        compare(&format!("{channels} channels, {size:?} of {targets:?}"), &graph, 2e-6);
+    }
+}
+
+#[test]
+fn kernels_are_mixed_for_every_picture() {
+    for (channels, out, kernel, stride, pad, dilation, groups) in [
+        (6, 20, [1, 1], 1, 0, 1, 1),
+        (3, 17, [3, 3], 2, 1, 1, 1),
+        (8, 8, [5, 5], 1, 2, 1, 8),
+        (8, 8, [3, 3], 2, 2, 2, 8),
+        (8, 12, [3, 3], 1, 1, 1, 4),
+    ] {
+        let mut graph = Graph::default();
+        let size = [11, 9];
+        let x = map_input(&mut graph, "x", channels, size);
+        let shares = graph.add_value("shares", vec![Dim::Batch(1), Dim::Fixed(3)], ElementType::F32);
+        graph.inputs.push(shares);
+        let numbers = out * channels / groups * kernel[0] * kernel[1];
+        let experts = graph.add_constant("experts", &[3, numbers], random(3 * numbers, 3));
+        let bias = graph.add_constant("bias", &[out], random(out, 5));
+        let attrs = ocelli_graph::ConvAttrs {
+            stride: vec![stride; 2],
+            pad_begin: vec![pad; 2],
+            pad_end: vec![pad; 2],
+            dilation: vec![dilation; 2],
+            groups,
+        };
+        let along = |size: usize| (size + 2 * pad - dilation * (kernel[0] - 1) - 1) / stride + 1;
+        let shape =
+            vec![Dim::Batch(1), Dim::Fixed(out), Dim::Fixed(along(size[0])), Dim::Fixed(along(size[1]))];
+        let op = Op::DynamicConv { attrs, kernel, bias: true, activation: Some(Unary::HardSwish) };
+        let y = append(&mut graph, op, vec![x, experts, shares, bias], shape, ElementType::F32);
+        graph.outputs.push(y);
+        compare(&format!("{channels} -> {out}, {kernel:?}, {groups} groups"), &graph, 2e-6);
+    }
+}
+
+#[test]
+fn heads_attend() {
+    for (heads, queries, keys, depth, width) in [(2, 16, 16, 6, 6), (3, 37, 50, 20, 33), (1, 1, 5, 4, 4)] {
+        let mut graph = Graph::default();
+        let mut input = |name: &str, tokens: usize, size: usize| {
+            let shape = vec![Dim::Batch(1), Dim::Fixed(heads), Dim::Fixed(tokens), Dim::Fixed(size)];
+            let id = graph.add_value(name, shape, ElementType::F32);
+            graph.inputs.push(id);
+            id
+        };
+        let (q, k, v) = (input("q", queries, depth), input("k", keys, depth), input("v", keys, width));
+        let shape = vec![Dim::Batch(1), Dim::Fixed(heads), Dim::Fixed(queries), Dim::Fixed(width)];
+        let op = Op::Attention { scale: 0.7, causal: false, mask: false };
+        let y = append(&mut graph, op, vec![q, k, v], shape, ElementType::F32);
+        graph.outputs.push(y);
+        compare(&format!("{heads} heads, {queries} x {keys}"), &graph, 2e-6);
+    }
+}

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use ocelli_graph::Graph;
 use ocelli_graph::capture::{self, CaptureError};
 use ocelli_nn::ConvKind;
@@ -12,104 +11,9 @@ use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
-use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, BackboneConfig, FeatureInfo, drnet};
-
-/// Declares the networks: one line per backbone, `Name(path to its room)`, where the room exports the network
-/// as `Net` and its description as `Config`.
-macro_rules! backbones {
-    ($($name:ident($($room:ident)::+)),+ $(,)?) => {
-        /// Any of the image networks.
-        #[derive(Module, Debug)]
-        #[allow(clippy::large_enum_variant)]
-        pub enum Network {
-            $(#[doc = concat!("See [`", stringify!($($room)::+), "`](crate::", stringify!($($room)::+), ").")]
-            $name(crate::$($room)::+::Net)),+
-        }
-
-        /// The description of any of the image networks, as it is stored in model files.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "network", rename_all = "snake_case")]
-        pub enum NetworkConfig {
-            $(#[doc = concat!("See [`", stringify!($($room)::+), "`](crate::", stringify!($($room)::+), ").")]
-            $name(crate::$($room)::+::Config)),+
-        }
-
-        impl NetworkConfig {
-            /// Builds the network with lazy (zero) parameters on `device`.
-            pub fn init(&self, device: &Device) -> Network {
-                match self { $(Self::$name(config) => Network::$name(config.init(device))),+ }
-            }
-
-            /// Number of classes.
-            pub fn num_classes(&self) -> usize {
-                match self { $(Self::$name(config) => config.num_classes),+ }
-            }
-
-            /// Changes the number of classes.
-            pub fn set_num_classes(&mut self, classes: usize) {
-                match self { $(Self::$name(config) => config.num_classes = classes),+ }
-            }
-
-            /// Channels of the input.
-            pub fn in_channels(&self) -> usize {
-                match self { $(Self::$name(config) => config.in_channels),+ }
-            }
-
-            /// Changes the channels of the input.
-            pub fn set_in_channels(&mut self, channels: usize) {
-                match self { $(Self::$name(config) => config.in_channels = channels),+ }
-            }
-
-            /// Prepares the network for square pictures of `side` pixels (position embeddings).
-            pub fn set_image_size(&mut self, side: usize) {
-                match self { $(Self::$name(config) => config.set_image_size(side)),+ }
-            }
-
-            /// Changes the stochastic depth; false if the network has none.
-            pub fn set_drop_path(&mut self, rate: f64) -> bool {
-                match self { $(Self::$name(config) => config.set_drop_path(rate)),+ }
-            }
-
-            /// Changes the dropout before the classifier.
-            pub fn set_drop_rate(&mut self, rate: f64) {
-                match self { $(Self::$name(config) => config.drop_rate = rate),+ }
-            }
-        }
-
-        impl Network {
-            /// Name of the kind of network.
-            fn kind(&self) -> &'static str {
-                match self { $(Self::$name(_) => stringify!($name)),+ }
-            }
-
-            fn backbone(&self) -> &dyn Backbone {
-                match self { $(Self::$name(net) => net),+ }
-            }
-        }
-    };
-}
-
-backbones! {
-    ResNet(backbone::resnet),
-    ResNetCifar(backbone::resnet::cifar),
-    SeNet(backbone::senet::legacy),
-    BnInception(backbone::senet::inception),
-    MobileNet(backbone::senet::mobilenet),
-    GhostNet(backbone::ghostnet),
-    GhostResNet50(backbone::ghostnet::resnet50),
-    GGhost(backbone::ghostnet::g_ghost),
-    GhostResNetCifar(backbone::ghostnet::resnet_cifar),
-    VggCifar(backbone::ghostnet::vgg_cifar),
-    MobileNetV2(backbone::mobilenetv2),
-    Vgg(backbone::vgg),
-    Tnt(backbone::tnt),
-    Vig(backbone::vig),
-    VersatileVgg(backbone::versatile_filters::vgg),
-    VersatileVggCifar(backbone::versatile_filters::vgg_cifar),
-    DrNet(backbone::drnet),
-}
+use crate::backbone::{FeatureInfo, drnet};
+pub use crate::backbone::{Network, NetworkConfig};
 
 impl NetworkConfig {
     /// Whether the network learns binary masks.
@@ -235,6 +139,7 @@ impl Network {
     /// If the picture does not suit the network. The network must not be on an autodiff device.
     pub fn graph(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
         let rename = |name: &str| self.published_name(name).into_owned();
+        self.check_size([picture[1], picture[2]]).map_err(CaptureError::Forward)?;
         capture::capture(self, picture, self.kind(), rename, |net, x| net.forward(x))
     }
 
@@ -244,6 +149,7 @@ impl Network {
     /// As [`graph`](Self::graph).
     pub fn structure(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
         let rename = |name: &str| self.published_name(name).into_owned();
+        self.check_size([picture[1], picture[2]]).map_err(CaptureError::Forward)?;
         capture::structure(self, picture, self.kind(), rename, |net, x| net.forward(x))
     }
 
@@ -281,6 +187,7 @@ impl Network {
         let (network, mut mismatch) = load_state_dict(self, tensors);
         let backbone = network.backbone();
         mismatch.missing.retain(|name| !backbone.optional(&backbone.published_name(name)));
+        mismatch.note = backbone.explain(&mismatch).map(str::to_string);
         (network, mismatch)
     }
 

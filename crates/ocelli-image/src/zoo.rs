@@ -207,21 +207,7 @@ fn suggest(nearest: &[&str]) -> String {
 
 /// All registered networks, by room.
 pub fn entries() -> Vec<Entry> {
-    [
-        backbone::resnet::entries(),
-        backbone::senet::entries(),
-        backbone::ghostnet::entries(),
-        backbone::mobilenetv2::entries(),
-        backbone::vgg::entries(),
-        backbone::tnt::entries(),
-        backbone::vig::entries(),
-        backbone::parameternet::entries(),
-        backbone::versatile_filters::entries(),
-        backbone::drnet::entries(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    backbone::entries()
 }
 
 /// The entry called `name`.

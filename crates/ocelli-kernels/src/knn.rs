@@ -2,7 +2,7 @@
 //!
 //! Nodes are rows of channels. Distances come from tiles of products ([`gemm`](crate::gemm)), a block of rows at a time,
 //! and are forgotten once the smallest of a row are picked: memory grows with `rows × targets` of a block only. Rows are
-//! never sorted as a whole: most candidates lose against the worst neighbour kept so far, many at once.
+//! never sorted as a whole: a bound from a few minima leaves little more than the neighbours to sort.
 
 use crate::Isa;
 use crate::gemm::{self, Epilogue, PANEL, Product, product};
@@ -117,12 +117,12 @@ pub unsafe fn search(
     out: *mut u32,
 ) {
     let mut begin = nodes.start;
-    let mut few = [(0.0f32, 0u32); 128];
+    let mut few = [0u32; 128];
     let mut many = Vec::new();
     let best = match few.get_mut(..own.ranked()) {
         Some(few) => few,
         None => {
-            many.resize(own.ranked(), (0.0, 0));
+            many.resize(own.ranked(), 0);
             &mut many
         }
     };
@@ -153,9 +153,9 @@ pub unsafe fn search(
             };
             product(isa, &distances, 0..rows, 0..gemm::panels(own.targets));
             for row in 0..rows {
-                smallest(isa, scratch.add(row * own.targets), own.targets, best.as_mut_ptr(), best.len());
+                smallest(isa, scratch.add(row * own.targets), own.targets, best.len(), best.as_mut_ptr());
                 let out = core::slice::from_raw_parts_mut(out.add((begin + row) * own.k), own.k);
-                for (place, (_, index)) in out.iter_mut().zip(best.iter().step_by(own.dilation)) {
+                for (place, index) in out.iter_mut().zip(best.iter().step_by(own.dilation)) {
                     *place = *index;
                 }
             }
@@ -164,56 +164,112 @@ pub unsafe fn search(
     }
 }
 
-/// Puts `value` where it belongs among the ascending `best`, whose last falls out. It comes behind its equals.
-#[inline(always)]
-fn insert(best: &mut [(f32, u32)], value: f32, index: u32) {
-    let mut at = best.len() - 1;
-    while at > 0 && value < best[at - 1].0 {
-        best[at] = best[at - 1];
-        at -= 1;
-    }
-    best[at] = (value, index);
+/// Room for candidates: twice as many as nodes are ranked in the published networks, and more.
+const CANDIDATES: usize = 256;
+
+/// Bits that order as the numbers do; what is not a number comes last.
+fn key(value: f32, index: usize) -> u64 {
+    let bits = if value.is_nan() { f32::INFINITY.to_bits() } else { (value + 0.0).to_bits() };
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    u64::from(ordered) << 32 | index as u64
 }
 
 #[inline(always)]
-unsafe fn smallest_of<S: Simd>(x: *const f32, n: usize, best: *mut (f32, u32), keep: usize) {
-    let number = |v: f32| if v.is_nan() { f32::INFINITY } else { v };
+unsafe fn smallest_of<S: Simd>(x: *const f32, n: usize, keep: usize, best: *mut u32) {
     // SAFETY: `n >= keep > 0` elements of `x` and `keep` of `best` by the caller's promise.
     unsafe {
         let best = core::slice::from_raw_parts_mut(best, keep);
-        for i in 0..keep {
-            let v = number(*x.add(i));
-            best[i] = (f32::INFINITY, i as u32);
-            insert(&mut best[..=i], v, i as u32);
+        let mut candidates = [0u64; CANDIDATES];
+        let found = match bound::<S>(x, n, keep) {
+            Some(bound) => collect::<S>(x, n, bound, &mut candidates),
+            None => None,
+        };
+        match found.filter(|&found| found >= keep) {
+            Some(found) => {
+                candidates[..found].sort_unstable();
+                for (place, candidate) in best.iter_mut().zip(&candidates) {
+                    *place = *candidate as u32;
+                }
+            }
+            // Few nodes, many equal ones, or numbers missing.
+            None => {
+                let mut all: Vec<u64> = (0..n).map(|i| key(*x.add(i), i)).collect();
+                all.select_nth_unstable(keep - 1);
+                all[..keep].sort_unstable();
+                for (place, candidate) in best.iter_mut().zip(&all) {
+                    *place = *candidate as u32;
+                }
+            }
         }
-        let mut i = keep;
+    }
+}
+
+/// A number that at least `keep` elements do not exceed, and few more: the `keep`-th smallest of the minima of twice as many
+/// classes of elements.
+#[inline(always)]
+unsafe fn bound<S: Simd>(x: *const f32, n: usize, keep: usize) -> Option<f32> {
+    const MOST: usize = 128;
+    let vectors = (2 * keep).div_ceil(S::LANES);
+    let classes = vectors * S::LANES;
+    if classes > MOST || n < classes {
+        return None;
+    }
+    // SAFETY: inside of `x`; `classes` elements of `minima`.
+    unsafe {
+        let mut minima = [f32::INFINITY; MOST];
+        let mut i = 0;
+        while i + classes <= n {
+            for v in 0..vectors {
+                let place = minima.as_mut_ptr().add(v * S::LANES);
+                S::store(place, S::min(S::load(x.add(i + v * S::LANES)), S::load(place)));
+            }
+            i += classes;
+        }
+        for (place, j) in minima.iter_mut().zip(i..n) {
+            let value = *x.add(j);
+            if value < *place {
+                *place = value;
+            }
+        }
+        let (_, bound, _) = minima[..classes].select_nth_unstable_by(keep - 1, f32::total_cmp);
+        bound.is_finite().then_some(*bound)
+    }
+}
+
+/// Keys of the elements that do not exceed `bound`, in order; nothing if there are too many.
+#[inline(always)]
+unsafe fn collect<S: Simd>(x: *const f32, n: usize, bound: f32, to: &mut [u64; CANDIDATES]) -> Option<usize> {
+    // SAFETY: inside of `x`.
+    unsafe {
+        let wide = S::splat(bound);
+        let (mut found, mut i) = (0, 0);
         while i < n {
-            let left = (n - i).min(S::LANES);
-            if left == S::LANES {
-                // How far below the worst one kept; a lane that is not a number gives the zero.
-                let below = S::sub(S::splat(best[keep - 1].0), S::load(x.add(i)));
-                if S::reduce_max(S::max(below, S::splat(0.0))) <= 0.0 {
-                    i += left;
-                    continue;
-                }
+            let mut below = if i + S::LANES <= n {
+                S::not_above(S::load(x.add(i)), wide)
+            } else {
+                (0..n - i).filter(|j| *x.add(i + j) <= bound).fold(0, |bits, j| bits | 1 << j)
+            };
+            if found + S::LANES > CANDIDATES {
+                return None;
             }
-            for j in i..i + left {
-                let v = *x.add(j);
-                if v < best[keep - 1].0 {
-                    insert(best, v, j as u32);
-                }
+            while below != 0 {
+                let j = i + below.trailing_zeros() as usize;
+                to[found] = key(*x.add(j), j);
+                found += 1;
+                below &= below - 1;
             }
-            i += left;
+            i += S::LANES;
         }
+        Some(found)
     }
 }
 
 crate::dispatch! {
-    /// The `keep` smallest of `n` elements with their indices, ascending; of equals the lower index first.
+    /// The indices of the `keep` smallest of `n` elements, ascending; of equals the lower index first.
     ///
     /// # Safety
     /// `isa` must be available; `x` holds `n` elements, `best` `keep`, and `n >= keep > 0`.
-    fn smallest(x: *const f32, n: usize, best: *mut (f32, u32), keep: usize) = smallest_of;
+    fn smallest(x: *const f32, n: usize, keep: usize, best: *mut u32) = smallest_of;
 }
 
 #[inline(always)]

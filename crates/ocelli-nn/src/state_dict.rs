@@ -129,6 +129,8 @@ pub struct Mismatch {
     pub unexpected: Vec<String>,
     /// Tensors of another shape: name, shape in the module, shape in the file.
     pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+    /// What the network makes of it.
+    pub note: Option<String>,
 }
 
 impl Mismatch {
@@ -141,6 +143,9 @@ impl Mismatch {
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const SHOWN: usize = 12;
+        if let Some(note) = &self.note {
+            write!(f, "\n  {note}")?;
+        }
         let mut list = |what: &str, lines: Vec<String>| -> std::fmt::Result {
             if lines.is_empty() {
                 return Ok(());

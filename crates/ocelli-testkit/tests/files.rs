@@ -1,12 +1,13 @@
 //! Weight files as users have them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_image::backbone::versatile_filters::{self, vgg::Depth, vgg_cifar};
-use ocelli_image::backbone::{resnet::cifar, vgg};
+use ocelli_image::backbone::{resnet::cifar, tnt, vgg};
 use ocelli_image::network::{Network, NetworkConfig};
-use ocelli_image::zoo::{Options, create};
+use ocelli_image::zoo::{self, Options, create};
 use ocelli_nn::weights::{WeightFile, write};
 use ocelli_nn::{ConvKind, MaskSharing};
 
@@ -39,6 +40,12 @@ fn published_layouts_load_unchanged() {
         ("mobilenetv2_100", "baselines/mobilenetv2_100"),
         ("legacy_seresnet18", "baselines/legacy_seresnet18"),
         ("ghost_resnet50_s4_released", "ghostnet/ghost_resnet50_s4_released_224"),
+        ("tnt_s_patch16_224", "tnt/tnt_s_224"),
+        ("vig_ti_224_gelu", "vig/vig_ti_224"),
+        ("pvig_ti_224_gelu", "vig/pvig_ti_224"),
+        ("g_ghost_regnetx_032", "ghostnet/g_ghost_regnetx_032_224"),
+        ("parameternet_600m", "parameternet/parameternet_600m_224_calibrated"),
+        ("parameternet_300m", "parameternet/dynamic_ghostnet_145_e4_224_calibrated"),
         ("versatile_vgg16", "versatile_filters/vgg16_spatial"),
         ("versatile_resnet50_v2", "versatile_filters/resnet50_v2"),
         ("mask_vgg16_cifar_s4", "versatile_filters/mask_vgg16_r4"),
@@ -217,4 +224,77 @@ fn damaged_files_are_errors_that_name_the_file() {
     assert!(error.contains("directory"), "{error}");
     let error = WeightFile::read(folder.path().join("absent.pth")).unwrap_err().to_string();
     assert!(error.contains("absent.pth"), "{error}");
+}
+
+#[test]
+fn a_transformer_loads_from_the_authors_layout_and_from_timms() {
+    let config = NetworkConfig::Tnt(tnt::Config {
+        image_size: 48,
+        depth: 2,
+        squeeze_excite: true,
+        num_classes: 5,
+        ..tnt::Config::new(32, 2, 8, 2)
+    });
+    let build = || config.init(&Device::flex());
+    let file = WeightFile::read(testdata("weights/tnt_micro.pth.tar")).unwrap();
+    let (network, _) = build().load_weights(file, "tnt", false).unwrap_or_else(|e| panic!("{e}"));
+    let expected = filled(build().tensor_specs());
+    assert_eq!(network.state_dict(), expected);
+
+    // To timm's names and back, to the bit.
+    let timm: BTreeMap<String, TensorData> = expected
+        .iter()
+        .map(|(name, data)| {
+            let data = match name.as_str() {
+                "inner_pos" => tnt::weights::positions_to_timm(data).unwrap(),
+                _ => data.clone(),
+            };
+            (tnt::weights::to_timm(name).unwrap(), data)
+        })
+        .collect();
+    assert!(timm.contains_key("blocks.1.norm_mlp_in.weight") && timm.contains_key("pixel_embed.proj.bias"));
+    assert_eq!(timm["pixel_pos"].shape().as_slice(), [1, 8, 4, 4]);
+    assert_eq!(tnt::weights::to_timm("outer_tokens"), None);
+    let (network, mismatch) = build().load_state_dict(timm);
+    assert!(mismatch.is_empty(), "{mismatch}");
+    assert_eq!(network.state_dict(), expected);
+
+    // The first version of the paper's code computed something else under almost the same names.
+    let mut legacy = expected.clone();
+    let bias = legacy["blocks.0.proj_norm2.bias"].clone();
+    legacy.insert("blocks.0.proj.bias".into(), bias);
+    let (_, mismatch) = build().load_state_dict(legacy);
+    assert_eq!(mismatch.unexpected, ["blocks.0.proj.bias"]);
+    assert!(mismatch.to_string().contains("first version"), "{mismatch}");
+}
+
+#[test]
+fn position_tables_fit_pictures_of_another_size() {
+    let at = |side: usize| {
+        let mut tnt = zoo::entry("tnt_ti_patch16_224").unwrap().config();
+        tnt.set_image_size(side);
+        let mut vig = zoo::entry("pvig_ti_224_gelu").unwrap().config();
+        vig.set_image_size(side);
+        [tnt, vig].map(|config| config.init(&Device::flex()))
+    };
+    for (at_224, at_96) in at(224).into_iter().zip(at(96)) {
+        let mut tensors = filled(at_224.tensor_specs());
+        let (small, mismatch) = at_96.load_state_dict(tensors.clone());
+        assert!(mismatch.is_empty(), "{mismatch}");
+        let (large, _) = at_224.load_state_dict(tensors.clone());
+        // A network with tables for 224 pixels resizes them whenever it sees others.
+        let x = Tensor::<4>::from_data(
+            TensorData::new(ocelli_testkit::fill::input("x", &[1, 3, 96, 96]), [1, 3, 96, 96]),
+            &Device::flex(),
+        );
+        let [a, b] = [&small, &large]
+            .map(|network| network.forward(x.clone()).into_data().try_to_vec::<f32>().unwrap());
+        let scale = b.iter().fold(0f32, |most, v| most.max(v.abs()));
+        let error = a.iter().zip(&b).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / scale;
+        assert!(error < 1e-5, "{error:e}");
+        // Tables that a formula makes may be missing.
+        tensors.retain(|name, _| !name.ends_with("relative_pos"));
+        let (_, mismatch) = large.load_state_dict(tensors);
+        assert!(mismatch.is_empty(), "{mismatch}");
+    }
 }

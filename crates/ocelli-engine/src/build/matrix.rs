@@ -7,8 +7,10 @@ use ocelli_kernels::gemm::{self, Epilogue, Product};
 use super::conv::{panelled, split_activation};
 use super::{Bind, Builder};
 use crate::error::EngineError;
+use crate::steps::attention::{AttentionStep, room_len};
 use crate::steps::matrix as steps;
 use crate::steps::nest::Nest;
+use crate::steps::nodes::MOST_PIECES;
 use crate::steps::rows::{GroupNorm, LayerNorm, Rows, Softmax};
 use crate::view::View;
 
@@ -136,6 +138,9 @@ impl Builder<'_> {
             return Err(Self::unsupported(node, "causal attention"));
         }
         let (q, k, v) = (self.view(node.inputs[0])?, self.view(node.inputs[1])?, self.view(node.inputs[2])?);
+        if !mask && scale > 0.0 {
+            return self.heads(node, q, k, v, scale);
+        }
         let rank = q.shape.len();
         let mut shape = q.shape.clone();
         shape[rank - 1] = k.shape[rank - 2];
@@ -154,6 +159,42 @@ impl Builder<'_> {
         self.emit_softmax(node, &scores, &scores, false)?;
         let y = self.room(node.outputs[0], View::dense);
         self.emit_product(node, &scores, &v, &y)
+    }
+
+    /// Attention without a mask.
+    fn heads(&mut self, node: &Node, q: View, k: View, v: View, scale: f32) -> Result<(), EngineError> {
+        let q =
+            if q.strides[3] == 1 || q.shape[3] == 1 { q } else { self.copied(&node.name, &q, View::dense) };
+        // Heads of a token behind one another: joining them moves nothing.
+        let y = self.room(node.outputs[0], |root, shape| View::ordered(root, shape, &[0, 2, 1, 3]));
+        if y.strides[3] != 1 && y.shape[3] != 1 {
+            return Err(Self::unsupported(node, "a result laid out like this"));
+        }
+        let lead = |view: &View| [view.strides[0], view.strides[1]];
+        let heads = Nest::new(&y.shape[..2], [&lead(&y), &lead(&q), &lead(&k), &lead(&v)]);
+        let extents = [q.shape[2], k.shape[2], q.shape[3], v.shape[3]];
+        let rooms = self.buffer(MOST_PIECES * room_len(extents));
+        let touched = [q.root, k.root, v.root, y.root, rooms];
+        let [queries, keys, depth, width] = extents;
+        let macs = (heads.len() * queries * keys * (depth + width)) as u64;
+        let bind: Bind = Box::new(move |places| {
+            Box::new(AttentionStep {
+                heads,
+                extents,
+                q: places.of(&q),
+                q_stride: q.strides[2],
+                k: places.of(&k),
+                k_strides: [k.strides[2], k.strides[3]],
+                v: places.of(&v),
+                v_strides: [v.strides[2], v.strides[3]],
+                y: places.of(&y),
+                y_stride: y.strides[2],
+                scale,
+                rooms: places.of(&View::dense(rooms, &[1])),
+            })
+        });
+        self.emit(&node.name, "attention", macs, &touched, bind);
+        Ok(())
     }
 
     pub(super) fn softmax(&mut self, node: &Node, axis: usize, log: bool) -> Result<(), EngineError> {

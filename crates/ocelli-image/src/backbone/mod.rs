@@ -1,21 +1,13 @@
 //! The image networks, one folder each, and what they have in common.
 
-pub mod drnet;
-pub mod ghostnet;
-pub mod mobilenetv2;
-pub mod parameternet;
-pub mod resnet;
-pub mod senet;
-pub mod tnt;
-pub mod versatile_filters;
-pub mod vgg;
-pub mod vig;
-
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use ocelli_nn::state_dict::Mismatch;
 use ocelli_nn::{InitScheme, Taps};
+use serde::{Deserialize, Serialize};
 
 /// What every image network offers.
 pub trait Backbone {
@@ -84,6 +76,11 @@ pub trait Backbone {
         None
     }
 
+    /// What a file that does not fit probably is.
+    fn explain(&self, _mismatch: &Mismatch) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the tensor called `published` may be absent from a file: the network computes it then.
     fn optional(&self, _published: &str) -> bool {
         false
@@ -133,4 +130,103 @@ impl FeatureInfo {
     pub(crate) fn new(module: impl Into<String>, channels: usize, reduction: usize) -> Self {
         Self { module: module.into(), channels, reduction }
     }
+}
+
+/// Declares the rooms: one line each, `folder { Name, Name(module), ... }`. A room exports `entries()`, and for each of its
+/// networks, in the folder itself or in the module, the network as `Net` and its description as `Config`.
+macro_rules! rooms {
+    ($($room:ident { $($name:ident $(($part:ident))?),* })+) => {
+        $(pub mod $room;)+
+
+        /// The registry's lines of all rooms.
+        pub fn entries() -> Vec<crate::zoo::Entry> {
+            [$($room::entries()),+].into_iter().flatten().collect()
+        }
+
+        /// Any of the image networks.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant)]
+        pub enum Network {
+            $($(
+                #[doc = concat!("See [`", stringify!($room), "`](crate::backbone::", stringify!($room), ").")]
+                $name($room$(::$part)?::Net),
+            )*)+
+        }
+
+        /// The description of any of the image networks, as it is stored in model files.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "network", rename_all = "snake_case")]
+        pub enum NetworkConfig {
+            $($(
+                #[doc = concat!("See [`", stringify!($room), "`](crate::backbone::", stringify!($room), ").")]
+                $name($room$(::$part)?::Config),
+            )*)+
+        }
+
+        impl NetworkConfig {
+            /// Builds the network with lazy (zero) parameters on `device`.
+            pub fn init(&self, device: &Device) -> Network {
+                match self { $($(Self::$name(config) => Network::$name(config.init(device)),)*)+ }
+            }
+
+            /// Number of classes.
+            pub fn num_classes(&self) -> usize {
+                match self { $($(Self::$name(config) => config.num_classes,)*)+ }
+            }
+
+            /// Changes the number of classes.
+            pub fn set_num_classes(&mut self, classes: usize) {
+                match self { $($(Self::$name(config) => config.num_classes = classes,)*)+ }
+            }
+
+            /// Channels of the input.
+            pub fn in_channels(&self) -> usize {
+                match self { $($(Self::$name(config) => config.in_channels,)*)+ }
+            }
+
+            /// Changes the channels of the input.
+            pub fn set_in_channels(&mut self, channels: usize) {
+                match self { $($(Self::$name(config) => config.in_channels = channels,)*)+ }
+            }
+
+            /// Prepares the network for square pictures of `side` pixels (position embeddings).
+            pub fn set_image_size(&mut self, side: usize) {
+                match self { $($(Self::$name(config) => config.set_image_size(side),)*)+ }
+            }
+
+            /// Changes the stochastic depth; false if the network has none.
+            pub fn set_drop_path(&mut self, rate: f64) -> bool {
+                match self { $($(Self::$name(config) => config.set_drop_path(rate),)*)+ }
+            }
+
+            /// Changes the dropout before the classifier.
+            pub fn set_drop_rate(&mut self, rate: f64) {
+                match self { $($(Self::$name(config) => config.drop_rate = rate,)*)+ }
+            }
+        }
+
+        impl Network {
+            /// Name of the kind of network.
+            pub(crate) fn kind(&self) -> &'static str {
+                match self { $($(Self::$name(_) => stringify!($name),)*)+ }
+            }
+
+            pub(crate) fn backbone(&self) -> &dyn Backbone {
+                match self { $($(Self::$name(net) => net,)*)+ }
+            }
+        }
+    };
+}
+
+rooms! {
+    resnet { ResNet, ResNetCifar(cifar) }
+    senet { SeNet(legacy), BnInception(inception), MobileNet(mobilenet) }
+    ghostnet { GhostNet, GhostResNet50(resnet50), GGhost(g_ghost), GhostResNetCifar(resnet_cifar), VggCifar(vgg_cifar) }
+    mobilenetv2 { MobileNetV2 }
+    vgg { Vgg }
+    tnt { Tnt }
+    vig { Vig }
+    parameternet {}
+    versatile_filters { VersatileVgg(vgg), VersatileVggCifar(vgg_cifar) }
+    drnet { DrNet }
 }

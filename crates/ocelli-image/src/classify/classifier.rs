@@ -68,6 +68,14 @@ pub enum ClassifierError {
     /// The engine cannot take it.
     #[error(transparent)]
     Deploy(#[from] DeployError),
+    /// The preprocessing makes pictures the network cannot look at.
+    #[error("{name}: {problem}")]
+    Size {
+        /// The model.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl Classifier {
@@ -122,6 +130,10 @@ impl Classifier {
         preprocess: Preprocess,
         device: &Device,
     ) -> Result<Self, ClassifierError> {
+        let [_, height, width] = preprocess.input_size;
+        if let Err(problem) = network.check_size([height, width]) {
+            return Err(ClassifierError::Size { name, problem });
+        }
         Self::assemble(name, Runner::burn(network, device), labels, preprocess)
     }
 

@@ -96,6 +96,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn not_above(a: Self::V, b: Self::V) -> u32 {
+        // SAFETY: AVX by the trait's contract.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(a, b)) as u32 }
+    }
+    #[inline(always)]
     unsafe fn reduce_max(a: __m256) -> f32 {
         unsafe {
             let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));

@@ -88,6 +88,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
     #[inline(always)]
+    unsafe fn not_above(a: Self::V, b: Self::V) -> u32 {
+        // SAFETY: AVX-512 by the trait's contract.
+        unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b)) }
+    }
+    #[inline(always)]
     unsafe fn reduce_max(a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }

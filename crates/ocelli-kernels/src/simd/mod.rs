@@ -59,6 +59,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn sum(a: Self::V) -> f32;
     /// Largest lane.
     unsafe fn reduce_max(a: Self::V) -> f32;
+    /// One bit per lane, the lowest first: whether `a <= b`; not where either is not a number.
+    unsafe fn not_above(a: Self::V, b: Self::V) -> u32;
     /// Asks for the line at `p` to be brought into the second-level cache; any address will do.
     unsafe fn prefetch(p: *const f32) {
         let _ = p;

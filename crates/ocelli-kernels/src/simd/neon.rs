@@ -94,6 +94,16 @@ impl Simd for Neon {
         unsafe { vaddvq_f32(a) }
     }
     #[inline(always)]
+    unsafe fn not_above(a: Self::V, b: Self::V) -> u32 {
+        let mut lanes = [[0.0f32; 4]; 2];
+        // SAFETY: four lanes each.
+        unsafe {
+            Self::store(lanes[0].as_mut_ptr(), a);
+            Self::store(lanes[1].as_mut_ptr(), b);
+        }
+        (0..4).fold(0, |bits, i| bits | u32::from(lanes[0][i] <= lanes[1][i]) << i)
+    }
+    #[inline(always)]
     unsafe fn reduce_max(a: float32x4_t) -> f32 {
         unsafe { vmaxvq_f32(a) }
     }

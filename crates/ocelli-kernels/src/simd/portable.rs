@@ -85,6 +85,10 @@ impl Simd for Portable {
         (a[0] + a[2]) + (a[1] + a[3])
     }
     #[inline(always)]
+    unsafe fn not_above(a: Self::V, b: Self::V) -> u32 {
+        (0..Self::LANES).fold(0, |bits, i| bits | u32::from(a[i] <= b[i]) << i)
+    }
+    #[inline(always)]
     unsafe fn reduce_max(a: [f32; 4]) -> f32 {
         a[0].max(a[1]).max(a[2].max(a[3]))
     }

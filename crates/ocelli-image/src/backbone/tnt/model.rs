@@ -6,6 +6,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::init::{Draw, zeros};
+use ocelli_nn::state_dict::Mismatch;
 use ocelli_nn::{Dropout, InitScheme, LayerNorm, Linear, LinearConfig, Taps, resize_positions};
 
 use super::{Block, BlockShape, Config, PatchEmbed, weights};
@@ -194,6 +195,13 @@ impl Backbone for Net {
             _ => None,
         };
         fitted.unwrap_or(data)
+    }
+
+    fn explain(&self, mismatch: &Mismatch) -> Option<&'static str> {
+        let legacy = mismatch.unexpected.iter().any(|name| name == "blocks.0.proj.bias");
+        legacy.then_some(
+            "the file is of the first version of TNT (timm: tnt_s_legacy_patch16_224), which computes another network",
+        )
     }
 
     fn ignored(&self, published: &str) -> bool {
