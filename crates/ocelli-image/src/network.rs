@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
-use ocelli_graph::Graph;
 use ocelli_graph::capture::{self, CaptureError};
+use ocelli_graph::{Graph, passes};
 use ocelli_nn::ConvKind;
 use ocelli_nn::cost::{self, LayerCost};
 use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, state_dict};
@@ -133,14 +133,17 @@ impl Network {
     }
 
     /// What [`forward`](Self::forward) computes for pictures of `[channels, height, width]`, as a graph: any batch
-    /// size, parameters and running statistics under published names, nodes named after their layers.
+    /// size, parameters and running statistics under published names, nodes named after their layers. Tables of positions
+    /// are those for this size.
     ///
     /// # Errors
     /// If the picture does not suit the network. The network must not be on an autodiff device.
     pub fn graph(&self, picture: [usize; 3]) -> Result<Graph, CaptureError> {
         let rename = |name: &str| self.published_name(name).into_owned();
         self.check_size([picture[1], picture[2]]).map_err(CaptureError::Forward)?;
-        capture::capture(self, picture, self.kind(), rename, |net, x| net.forward(x))
+        let mut graph = capture::capture(self, picture, self.kind(), rename, |net, x| net.forward(x))?;
+        passes::fold_resized(&mut graph);
+        Ok(graph)
     }
 
     /// [`graph`](Self::graph) without the parameters' values: for costs and drawings. Touches no weight.

@@ -22,7 +22,7 @@ pub use canonical::canonicalize;
 pub use check::{GraphError, check};
 pub use common::merge_equal;
 pub use dead::remove_dead;
-pub use fold::fold_constants;
+pub use fold::{fold_constants, fold_resized};
 pub use fuse::fuse_epilogues;
 pub use noop::remove_noops;
 pub use split::split_joined;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::interpret::{Tensor, interpret};
 use crate::ir::{Dim, ElementType, Node, ValueId};
-use crate::op::{Binary, ConvAttrs, Op, PadMode, Reduction, Unary};
+use crate::op::{Binary, ConvAttrs, Op, PadMode, Reduction, ResizeMode, Unary};
 
 /// A graph in the making, over an input `[batch, 4, 6, 6]`.
 struct Maker(Graph, ValueId);
@@ -313,6 +313,26 @@ fn constants_are_computed_beforehand_unless_that_takes_room() {
     let wide = m.node(Op::Expand, &[c], &large);
     let mut graph = m.graph(wide);
     assert!(!fold_constants(&mut graph));
+}
+
+#[test]
+fn resized_tables_are_computed_beforehand_and_nothing_else() {
+    let mut m = Maker::new();
+    let [c, h, w] = [4, 6, 6];
+    let table = m.constant(&[1, c, 4], noise(c * 4, 1));
+    let square = m.node(Op::Reshape, &[table], &[1, c, 2, 2].map(Dim::Fixed));
+    let op = Op::Resize { mode: ResizeMode::Bicubic, align_corners: false };
+    let fitted = m.node(op, &[square], &[1, c, h, w].map(Dim::Fixed));
+    let gain = m.constant(&[c, 1, 1], noise(c, 2));
+    let gain = m.unary(Unary::Exp, gain);
+    let sum = m.binary(Binary::Add, m.1, fitted);
+    let y = m.binary(Binary::Mul, sum, gain);
+    let (graph, kinds) = same_after(m.graph(y), |g| {
+        assert!(fold_resized(g));
+        assert!(!fold_resized(g));
+    });
+    assert_eq!(kinds, ["exp", "add", "mul"]);
+    assert_eq!(graph.constants.len(), 2);
 }
 
 #[test]

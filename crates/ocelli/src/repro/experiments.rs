@@ -93,7 +93,7 @@ fn g_ghost() -> Experiment {
             arm("G-Ghost, no mix", g_ghost::Config { mix: false, ..base }),
         ],
         order: &[(1, 2), (1, 0)],
-        epochs: 8,
+        epochs: 6,
         recipe: Recipe::Sgd { lr: 0.1 },
     }
 }
@@ -153,7 +153,7 @@ fn tnt() -> Experiment {
             Arm::new("TNT, patch 8, D 64", small(8, 2, 64, 12, true)),
         ],
         order: &[(2, 0), (2, 1), (4, 3)],
-        epochs: 10,
+        epochs: 8,
         recipe: Recipe::AdamW { lr: 1e-3, decay: 0.05 },
     }
 }
@@ -229,7 +229,6 @@ fn penal_connection() -> Experiment {
             arm("tau 1e-3", 1e-3, None),
             arm("tau 1e-2", 1e-2, None),
             arm("tau 0, weight decay 0.2", 0.0, Some(0.2)),
-            arm("tau 0, weight decay 0.8", 0.0, Some(0.8)),
         ],
         order: &[(1, 0), (2, 0), (3, 0), (2, 4)],
         epochs: 6,
@@ -262,7 +261,7 @@ fn versatile_filters() -> Experiment {
             Arm::new("basis of a quarter, own masks", net(full, mask(MaskSharing::Separate))),
         ],
         order: &[(1, 0), (1, 2), (4, 3)],
-        epochs: 8,
+        epochs: 6,
         recipe: Recipe::Sgd { lr: 0.03 },
     }
 }

@@ -152,6 +152,11 @@ impl Net {
         found
     }
 
+    /// Whether there is a Grapher with number `index`.
+    pub fn has_block(&self, index: usize) -> bool {
+        index < self.graphers([self.stem_stride; 2]).len()
+    }
+
     /// The neighbours of every node at the Grapher with number `index`, `[batch, nodes, k]`, and the height and width of
     /// its map; nothing if there is no such Grapher.
     pub fn neighbours(&self, x: Tensor<4>, index: usize) -> Option<(TensorData, [usize; 2])> {
@@ -250,8 +255,9 @@ impl Backbone for Net {
         if found[..found.len() - 2] != shape[..shape.len() - 2] {
             return data;
         }
-        let map = Tensor::<4>::from_data(data.convert::<f32>(), &Device::flex())
-            .reshape([1, planes, *rows, *columns]);
+        let (bytes, _, dtype) = data.convert::<f32>().into_parts();
+        let map = TensorData::from_bytes(bytes, vec![1, planes, *rows, *columns], dtype);
+        let map = Tensor::<4>::from_data(map, &Device::flex());
         let values = resize_positions(map, [*to_rows, *to_columns]).into_data();
         let (bytes, _, dtype) = values.into_parts();
         TensorData::from_bytes(bytes, shape.to_vec(), dtype)
