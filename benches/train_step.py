@@ -3,6 +3,7 @@
     cargo build --release -p ocelli-image --example train_step
     python benches/train_step.py [--threads 2] [--rounds 5]        # needs torch and timm
 
+With OCELLI_REFERENCE naming a checkout of the authors' PyTorch code, `--networks vig_ti_224_gelu ...` times that code.
 Each round runs both on every setting; the ratio is that of the medians over the rounds, `of best` that of the
 fastest rounds. With `--cpu --threads 1` other programs on the machine matter less.
 """
@@ -15,13 +16,17 @@ import sys
 
 NETWORKS = ["resnet18", "ghostnet_100", "mobilenetv2_100"]
 SIZES = ((16, 64), (4, 224))
+# Networks that were written for pictures of 224 pixels.
+FIXED = ("vig", "pvig", "tnt")
 
 
 def pytorch(name, batch, side, steps, threads):
     code = f"""
-import time, torch, timm
+import sys, time, torch, timm
+sys.path.insert(0, "crates/ocelli/src/cli/bench")
+import peer
 torch.set_num_threads({threads})
-model = timm.create_model("{name}", num_classes=10).train()
+model = (peer.reference("{name}") or timm.create_model("{name}", num_classes=10)).train()
 optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=5e-5)
 x = torch.rand({batch}, 3, {side}, {side})
 times = []
@@ -67,7 +72,12 @@ def main():
     parser.add_argument("--cpu", action="store_true", help="processor time instead, for machines that are not quiet")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     args = parser.parse_args()
-    found = {(name, *size): ([], []) for name in args.networks for size in SIZES}
+    found = {
+        (name, *size): ([], [])
+        for name in args.networks
+        for size in SIZES
+        if size[1] == 224 or not name.startswith(FIXED)
+    }
     for _ in range(args.rounds):
         for setting, (ours, theirs) in found.items():
             ours.append(step(ocelli, setting, args.steps, args.threads, args.cpu))

@@ -52,6 +52,7 @@ def reference(name):
     import importlib
     import inspect
     import os
+    import types
 
     code = os.environ.get("OCELLI_REFERENCE")
     rooms = {
@@ -69,10 +70,19 @@ def reference(name):
     import timm.layers
     import timm.models._efficientnet_blocks
 
+    class SqueezeExcite(timm.models._efficientnet_blocks.SqueezeExcite):
+        def __init__(self, channels, se_ratio, act_layer, gate_fn, divisor):
+            super().__init__(
+                channels,
+                rd_channels=timm.layers.make_divisible(channels * se_ratio, divisor),
+                act_layer=act_layer,
+                gate_layer="hard_sigmoid",
+            )
+
     numpy.float = float
     sys.modules["timm.models.layers"] = timm.layers
     sys.modules["timm.models.layers.helpers"] = timm.layers.helpers
-    sys.modules["timm.models.efficientnet_blocks"] = timm.models._efficientnet_blocks
+    sys.modules["timm.models.efficientnet_blocks"] = types.SimpleNamespace(SqueezeExcite=SqueezeExcite)
     sys.path.insert(0, f"{code}/{folder}")
     def build(made, *_, **arguments):
         return made(**{k: v for k, v in arguments.items() if k in inspect.signature(made).parameters})
@@ -115,32 +125,37 @@ def peak_bytes():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-runtime, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-shape = tuple(map(int, sys.argv[4:8]))
-try:
-    import numpy
+def main():
+    runtime, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    shape = tuple(map(int, sys.argv[4:8]))
+    try:
+        import numpy
 
-    makers = {"onnxruntime": onnxruntime, "tract": tract, "pytorch": pytorch}
-    title, begun, run = makers[runtime](path, threads, sys.argv[8] if len(sys.argv) > 8 else "")
-    x = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
-    loaded = time.perf_counter()
-    run(x)
-    first = time.perf_counter()
-except Exception as error:  # whatever a peer cannot do is said, not failed
-    print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), flush=True)
-    sys.exit(0)
-print(json.dumps({"title": title, "load_ms": 1e3 * (loaded - begun), "first_ms": 1e3 * (first - loaded)}), flush=True)
-for line in sys.stdin:
-    words = line.rstrip("\n").split("\t")
-    if words[0] == "run":
-        times = []
-        run(x)  # wakes the threads
-        for _ in range(int(words[1])):
-            begun = time.perf_counter()
-            run(x)
-            times.append(1e3 * (time.perf_counter() - begun))
-        print(json.dumps({"ms": times, "peak_bytes": peak_bytes()}), flush=True)
-    elif words[0] == "check":
-        given = numpy.fromfile(words[1], dtype=numpy.float32).reshape(shape)
-        numpy.ascontiguousarray(run(given), dtype=numpy.float32).tofile(words[2])
-        print(json.dumps({"written": words[2]}), flush=True)
+        makers = {"onnxruntime": onnxruntime, "tract": tract, "pytorch": pytorch}
+        title, begun, run = makers[runtime](path, threads, sys.argv[8] if len(sys.argv) > 8 else "")
+        x = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
+        loaded = time.perf_counter()
+        run(x)
+        first = time.perf_counter()
+    except Exception as error:  # whatever a peer cannot do is said, not failed
+        print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), flush=True)
+        sys.exit(0)
+    print(json.dumps({"title": title, "load_ms": 1e3 * (loaded - begun), "first_ms": 1e3 * (first - loaded)}), flush=True)
+    for line in sys.stdin:
+        words = line.rstrip("\n").split("\t")
+        if words[0] == "run":
+            times = []
+            run(x)  # wakes the threads
+            for _ in range(int(words[1])):
+                begun = time.perf_counter()
+                run(x)
+                times.append(1e3 * (time.perf_counter() - begun))
+            print(json.dumps({"ms": times, "peak_bytes": peak_bytes()}), flush=True)
+        elif words[0] == "check":
+            given = numpy.fromfile(words[1], dtype=numpy.float32).reshape(shape)
+            numpy.ascontiguousarray(run(given), dtype=numpy.float32).tofile(words[2])
+            print(json.dumps({"written": words[2]}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
