@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use ocelli_nn::state_dict::is_frozen;
-
 use crate::ir::{ElementType, Graph, Node, ValueId};
 use crate::op::Op;
 
@@ -63,6 +61,11 @@ fn parameters(graph: &Graph) -> BTreeSet<ValueId> {
     };
     let read = graph.nodes.iter().flat_map(|node| &node.inputs).copied();
     read.filter(|id| !computed.contains(id)).filter(trained).collect()
+}
+
+/// Running statistics and computed tables, by name (as in `ocelli_nn::state_dict`, which executors do without).
+fn is_frozen(name: &str) -> bool {
+    ["running_mean", "running_var", "relative_pos"].iter().any(|end| name.ends_with(end))
 }
 
 /// The values that take up memory only while the graph runs.
