@@ -6,6 +6,7 @@
 
 #[cfg(feature = "capture")]
 pub mod capture;
+pub mod codes;
 pub mod cost;
 pub mod draw;
 pub mod interpret;
@@ -14,5 +15,6 @@ pub mod onnx;
 pub mod op;
 pub mod passes;
 
+pub use codes::Codes;
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};

@@ -38,7 +38,8 @@ pub fn compare(case: &Case, produced: &BTreeMap<String, TensorData>) -> Vec<Comp
 fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparison {
     let stored = case.stored.get(&expected.name);
     // Counts and indices are exact.
-    let exact = stored.is_some_and(|data| !data.dtype().is_float()) && expected.measure != Measure::Given;
+    let exact = stored.is_some_and(|data| !data.dtype().is_float())
+        && !matches!(expected.measure, Measure::Given | Measure::Codes);
     let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =
         |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
@@ -78,6 +79,11 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
             let mut all: Vec<f64> = picked.iter().zip(&want).map(|(a, b)| (a - b).abs()).collect();
             all.sort_by(f64::total_cmp);
             all[(all.len() * 995).div_ceil(1000) - 1]
+        }
+        Measure::Codes if difference > 1.0 => f64::INFINITY,
+        Measure::Codes => {
+            let other = picked.iter().zip(&want).filter(|(a, b)| a != b).count();
+            other as f64 / want.len().max(1) as f64
         }
         Measure::Relative if scale == 0.0 => difference,
         Measure::Relative => difference / scale,

@@ -5,9 +5,11 @@ use ocelli_kernels::Isa;
 use crate::pool::Pool;
 
 pub(crate) mod attention;
+pub(crate) mod codes;
 pub(crate) mod conv;
 pub(crate) mod dynamic;
 pub(crate) mod elementwise;
+pub(crate) mod integers;
 pub(crate) mod map;
 pub(crate) mod matrix;
 pub(crate) mod nest;
