@@ -1,0 +1,119 @@
+//! Copies windows together, row of the product by row: for odd channels, for kernels that need codes spread to 16
+//! bits, and for tiles of AMX, whose rows have to be equally far apart.
+
+use super::conv::{Conv, Place};
+use super::dot::spread;
+use super::lanes::Lanes;
+use super::weights::Layout;
+
+/// What is copied and how: rows are `stride` bytes apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Gather<'a> {
+    pub conv: &'a Conv<'a>,
+    pub layout: Layout,
+    pub stride: usize,
+    /// Whether codes are spread to 16 bits (see [`spread`]).
+    pub spread: bool,
+}
+
+/// Copies `n` bytes, in groups of four rounded up on both sides.
+#[inline(always)]
+unsafe fn copy<L: Lanes>(from: *const u8, to: *mut u8, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut i = 0;
+        while i + L::BYTES <= n {
+            L::store_bytes(to.add(i), L::load_bytes(from.add(i)));
+            i += L::BYTES;
+        }
+        if L::LANES == 16 && i < n {
+            // One masked move.
+            L::store_bytes_n(to.add(i), L::load_bytes_n(from.add(i), n - i), n - i);
+            return;
+        }
+        while i < n {
+            to.add(i).cast::<u32>().write_unaligned(from.add(i).cast::<u32>().read_unaligned());
+            i += 4;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gather_of<L: Lanes>(g: &Gather, first: usize, n: usize, to: *mut u8) {
+    let x = g.conv;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(pixel) = x.flat() {
+            for m in 0..n {
+                run::<L>(
+                    g,
+                    x.input.data.wrapping_add((first + m) * pixel),
+                    to.add(m * g.stride),
+                    g.layout.len,
+                );
+            }
+            return;
+        }
+        let [kernel_height, kernel_width] = x.window.kernel;
+        let (height, width) = (x.input.height as isize, x.input.width as isize);
+        let run_bytes = g.layout.groups() * if g.spread { 8 } else { 4 };
+        // Whether the taps of a row of the window are consecutive bytes.
+        let joined = g.layout.merged && x.input.pixel == x.depth && x.window.dilation[1] == 1;
+        let mut joint = [0u8; MERGED];
+        let mut place = Place::new(first, x.output_size);
+        for m in 0..n {
+            let mut to = to.add(m * g.stride);
+            let base = x.input.data.wrapping_add(place.picture * x.input.picture);
+            let left = x.window.source(1, place.x, 0);
+            let whole = joined && left >= 0 && left + kernel_width as isize <= width;
+            for ky in 0..kernel_height {
+                let y = x.window.source(0, place.y, ky);
+                let inside = y >= 0 && y < height;
+                let line = base.wrapping_offset(y * x.input.row as isize);
+                if whole && inside {
+                    run::<L>(g, line.wrapping_offset(left * x.input.pixel as isize), to, g.layout.len);
+                    to = to.add(run_bytes);
+                    continue;
+                }
+                for kx in 0..kernel_width {
+                    let column = x.window.source(1, place.x, kx);
+                    let from = if inside && column >= 0 && column < width {
+                        line.wrapping_offset(column * x.input.pixel as isize)
+                    } else {
+                        x.padding
+                    };
+                    if g.layout.merged {
+                        for c in 0..x.depth {
+                            joint[kx * x.depth + c] = *from.add(c);
+                        }
+                    } else {
+                        run::<L>(g, from, to, x.depth);
+                        to = to.add(run_bytes);
+                    }
+                }
+                if g.layout.merged {
+                    run::<L>(g, joint.as_ptr(), to, g.layout.len);
+                    to = to.add(run_bytes);
+                }
+            }
+            place.step(x.output_size);
+        }
+    }
+}
+
+/// Most bytes of a merged run, filled up: 15 channels under 256 taps.
+const MERGED: usize = 15 * crate::conv::MAX_TAPS + 4;
+
+#[inline(always)]
+unsafe fn run<L: Lanes>(g: &Gather, from: *const u8, to: *mut u8, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if g.spread { spread(from, to, n.div_ceil(4)) } else { copy::<L>(from, to, n) } }
+}
+
+crate::dispatch! {
+    /// Copies the windows of output pixels `first..first + n` to `to`.
+    ///
+    /// # Safety
+    /// `isa` must be available, the convolution as described, `to` hold `n` rows.
+    pub(crate) fn gather(g: &Gather, first: usize, n: usize, to: *mut u8) = gather_of;
+}
