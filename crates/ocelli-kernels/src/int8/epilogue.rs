@@ -219,8 +219,7 @@ impl<L: Lanes> Adder<L> {
 
 /// Modes of [`Parameters`].
 pub(crate) const FIXED: u8 = 0;
-pub(crate) const EARLY: u8 = 1;
-pub(crate) const FLOAT: u8 = 2;
+pub(crate) const FLOAT: u8 = 1;
 
 /// Parameters of a vector of bytes' columns.
 #[derive(Clone, Copy)]
@@ -230,6 +229,7 @@ pub(crate) struct Parameters<L: Lanes, const MODE: u8> {
     shift: [L::V; 4],
     limit: [L::V; 4],
     early: [L::V; 4],
+    any_early: bool,
 }
 
 impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
@@ -254,17 +254,23 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
             let none = [L::splat(0); 4];
             let bias = get(&r.bias);
             match &r.kind {
-                Kind::Fixed { multiplier, shift, limit, early, .. } => Self {
+                Kind::Fixed { multiplier, shift, limit, early, any_early, .. } => Self {
                     bias,
                     multiplier: get(multiplier),
                     shift: get(shift),
-                    limit: if MODE == EARLY { get(limit) } else { none },
-                    early: if MODE == EARLY { get(early) } else { none },
+                    limit: get(limit),
+                    early: get(early),
+                    any_early: *any_early,
                 },
-                Kind::Float { multiplier: m, .. } | Kind::Scale { scale: m } => {
-                    Self { bias, multiplier: get(m), shift: none, limit: none, early: none }
-                }
-                Kind::Sum => Self { bias, multiplier: none, shift: none, limit: none, early: none },
+                Kind::Float { multiplier: m, .. } | Kind::Scale { scale: m } => Self {
+                    bias,
+                    multiplier: get(m),
+                    shift: none,
+                    limit: none,
+                    early: none,
+                    any_early: false,
+                },
+                Kind::Sum => unreachable!("sums have no codes"),
             }
         }
     }
@@ -277,19 +283,22 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
     pub unsafe fn codes(&self, mut v: [L::V; 4], zero: i16) -> L::B {
         // SAFETY: the caller's promise.
         unsafe {
-            for i in 0..4 {
-                v[i] = if MODE == FLOAT {
-                    L::round(L::scale(v[i], self.multiplier[i]))
-                } else {
-                    let mut v = v[i];
-                    if MODE == EARLY {
-                        let low = L::sub(L::splat(-1), self.limit[i]);
-                        v = L::shl(L::min(self.limit[i], L::max(low, v)), self.early[i]);
-                    }
-                    L::fixed(v, self.multiplier[i], self.shift[i])
-                };
+            if MODE == FLOAT {
+                for i in 0..4 {
+                    v[i] = L::round(L::scale(v[i], self.multiplier[i]));
+                }
+                return L::narrow(v, zero);
             }
-            if MODE == FLOAT { L::narrow(v, zero) } else { L::halve(v, 1 + 2 * zero) }
+            if self.any_early {
+                for i in 0..4 {
+                    let low = L::sub(L::splat(-1), self.limit[i]);
+                    v[i] = L::shl(L::min(self.limit[i], L::max(low, v[i])), self.early[i]);
+                }
+            }
+            for i in 0..4 {
+                v[i] = L::fixed(v[i], self.multiplier[i], self.shift[i]);
+            }
+            L::halve(v, 1 + 2 * zero)
         }
     }
 }
@@ -300,10 +309,6 @@ macro_rules! by_mode {
         match $requantiser.mode() {
             Some(($target, $crate::int8::epilogue::FIXED)) => {
                 const $mode: u8 = $crate::int8::epilogue::FIXED;
-                $run
-            }
-            Some(($target, $crate::int8::epilogue::EARLY)) => {
-                const $mode: u8 = $crate::int8::epilogue::EARLY;
                 $run
             }
             Some(($target, _)) => {
@@ -321,8 +326,7 @@ impl Requantiser {
     #[inline(always)]
     pub(crate) fn mode(&self) -> Option<(Target, u8)> {
         match &self.kind {
-            Kind::Fixed { target, any_early: false, .. } => Some((*target, FIXED)),
-            Kind::Fixed { target, .. } => Some((*target, EARLY)),
+            Kind::Fixed { target, .. } => Some((*target, FIXED)),
             Kind::Float { target, .. } => Some((*target, FLOAT)),
             _ => None,
         }

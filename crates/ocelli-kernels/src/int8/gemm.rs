@@ -173,7 +173,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Maddubs512 => &tables::MADDUBS512,
             #[cfg(target_arch = "x86_64")]
-            Self::Vnni512 => &tables::VNNI512,
+            Self::Vnni512 | Self::HalfVnni => &tables::VNNI512,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => &tables::MULL,
             #[cfg(target_arch = "aarch64")]
@@ -209,7 +209,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Maddubs512 => crate::int8::dot::x86::Maddubs512::ROWS,
             #[cfg(target_arch = "x86_64")]
-            Self::Vnni512 => crate::int8::dot::x86::Vnni512::ROWS,
+            Self::Vnni512 | Self::HalfVnni => crate::int8::dot::x86::Vnni512::ROWS,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => crate::int8::dot::neon::Mull::ROWS,
             #[cfg(target_arch = "aarch64")]

@@ -8,6 +8,7 @@
 mod amx;
 pub mod arithmetic;
 pub mod conv;
+pub mod depthwise;
 pub(crate) mod dot;
 pub mod epilogue;
 mod gather;
@@ -19,6 +20,7 @@ mod scratch;
 pub mod weights;
 
 pub use conv::{Conv, MapIn, conv};
+pub use depthwise::{Depthwise, depthwise};
 pub use epilogue::{Epilogue, Output, Requantiser, Residual};
 pub use isa::Isa;
 pub use weights::{Packed, Weights};

@@ -1,6 +1,7 @@
 //! The 8-bit kernels: every instruction set of the machine gives the bits of the plain twin.
 
 mod convolution;
+mod depthwise;
 
 use ocelli_kernels::conv::Window;
 use ocelli_kernels::int8::Requantiser;

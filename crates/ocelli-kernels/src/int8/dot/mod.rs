@@ -76,6 +76,9 @@ pub(crate) enum Kernel {
     Maddubs512,
     #[cfg(target_arch = "x86_64")]
     Vnni512,
+    /// For depthwise convolution only.
+    #[cfg(target_arch = "x86_64")]
+    HalfVnni,
 }
 
 impl Kernel {
@@ -149,6 +152,10 @@ macro_rules! dispatch_dot {
                 Kernel::Madd512 => on!(x86::Madd512, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"),
                 #[cfg(target_arch = "x86_64")]
                 Kernel::Maddubs512 => on!(x86::Maddubs512, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"),
+                #[cfg(target_arch = "x86_64")]
+                Kernel::HalfVnni => {
+                    on!(x86::HalfVnni, "avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")
+                }
                 #[cfg(target_arch = "x86_64")]
                 Kernel::Vnni512 => {
                     on!(x86::Vnni512, "avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")

@@ -199,3 +199,31 @@ impl Dot for Vnni512 {
         unsafe { _mm512_dpbusd_epi32(sum, a, w) }
     }
 }
+
+/// [`Vnni512`] on half vectors, for few channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HalfVnni;
+
+impl Dot for HalfVnni {
+    type L = Avx2;
+    type A = __m256i;
+    type W = __m256i;
+    const ROWS: [usize; 3] = [6, 3, 1];
+
+    #[inline(always)]
+    unsafe fn row(p: *const u8) -> __m256i {
+        unsafe { Vnni256::row(p) }
+    }
+    #[inline(always)]
+    unsafe fn each(v: __m256i) -> __m256i {
+        v
+    }
+    #[inline(always)]
+    unsafe fn weights(v: __m256i) -> __m256i {
+        v
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, a: __m256i, w: __m256i) -> __m256i {
+        unsafe { _mm256_dpbusd_epi32(sum, a, w) }
+    }
+}

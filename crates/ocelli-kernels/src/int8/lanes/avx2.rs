@@ -55,6 +55,10 @@ impl Lanes for Avx2 {
         unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(N as i32)) }
     }
     #[inline(always)]
+    unsafe fn shr24(a: __m256i) -> __m256i {
+        unsafe { _mm256_srli_epi32::<24>(a) }
+    }
+    #[inline(always)]
     unsafe fn madd(a: __m256i, b: __m256i) -> __m256i {
         unsafe { _mm256_madd_epi16(a, b) }
     }

@@ -57,6 +57,10 @@ impl Lanes for Avx512 {
         unsafe { _mm512_srai_epi32::<N>(a) }
     }
     #[inline(always)]
+    unsafe fn shr24(a: __m512i) -> __m512i {
+        unsafe { _mm512_srli_epi32::<24>(a) }
+    }
+    #[inline(always)]
     unsafe fn madd(a: __m512i, b: __m512i) -> __m512i {
         unsafe { _mm512_madd_epi16(a, b) }
     }

@@ -49,6 +49,8 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn shl(a: Self::V, n: Self::V) -> Self::V;
     /// `a >> N`, arithmetic.
     unsafe fn sar<const N: u32>(a: Self::V) -> Self::V;
+    /// `a >> 24` without the sign.
+    unsafe fn shr24(a: Self::V) -> Self::V;
     /// Sums of the products of pairs of `i16`.
     unsafe fn madd(a: Self::V, b: Self::V) -> Self::V;
     /// `((a · m) >> 32) >> s` in 64 bits, `s` in `0..32`.

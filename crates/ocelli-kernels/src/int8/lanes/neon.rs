@@ -56,6 +56,10 @@ impl Lanes for Neon {
         unsafe { vshlq_s32(a, vdupq_n_s32(-(N as i32))) }
     }
     #[inline(always)]
+    unsafe fn shr24(a: int32x4_t) -> int32x4_t {
+        unsafe { vreinterpretq_s32_u32(vshrq_n_u32::<24>(vreinterpretq_u32_s32(a))) }
+    }
+    #[inline(always)]
     unsafe fn madd(a: int32x4_t, b: int32x4_t) -> int32x4_t {
         unsafe {
             let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));

@@ -65,6 +65,10 @@ impl Lanes for Portable {
         each(|i| a[i] >> N)
     }
     #[inline(always)]
+    unsafe fn shr24(a: [i32; 4]) -> [i32; 4] {
+        each(|i| (a[i] as u32 >> 24) as i32)
+    }
+    #[inline(always)]
     unsafe fn madd(a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         each(|i| i32::from(a[i] as i16) * i32::from(b[i] as i16) + (a[i] >> 16) * (b[i] >> 16))
     }
