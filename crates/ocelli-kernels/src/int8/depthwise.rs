@@ -84,12 +84,6 @@ pub struct Depthwise<'a> {
 /// next vector of channels comes by.
 const PASS: usize = 256 << 10;
 
-/// Most columns of windows on the fast path.
-const SIDE: usize = 5;
-
-/// Columns' groups, two fours of rows, four vectors each.
-type Column<A> = [[A; 4]; 2];
-
 #[inline(always)]
 unsafe fn rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>, channels: Range<usize>) {
     let per_row = x.input.width * x.input.pixel * x.window.stride[0];
@@ -106,10 +100,10 @@ unsafe fn rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>, channels: Range<usi
                 by_mode!(x.requantiser, |target, MODE| {
                     let block = Block::<D, MODE>::new(x, c, n, Bounds::new(target));
                     match (x.window.kernel, x.window.stride, x.window.dilation) {
-                        ([3, 3], [1, 1], [1, 1]) => block.run::<3, 1>(&some),
-                        ([3, 3], [2, 2], [1, 1]) => block.run::<3, 2>(&some),
-                        ([5, 5], [1, 1], [1, 1]) => block.run::<5, 1>(&some),
-                        ([5, 5], [2, 2], [1, 1]) => block.run::<5, 2>(&some),
+                        ([3, 3], [1, 1], [1, 1]) => block.run::<3, 1, 1>(&some),
+                        ([3, 3], [2, 2], [1, 1]) => block.run::<3, 1, 2>(&some),
+                        ([5, 5], [1, 1], [1, 1]) => block.run::<5, 2, 1>(&some),
+                        ([5, 5], [2, 2], [1, 1]) => block.run::<5, 2, 2>(&some),
                         _ => block.any_window(&some),
                     }
                 }, else unreachable!("codes without a requantisation"));
@@ -161,7 +155,13 @@ impl<'a, D: Dot, const MODE: u8> Block<'a, D, MODE> {
         // SAFETY: filters are padded.
         unsafe {
             let p = self.x.filters.cast::<i32>().add(at * padded(self.x.channels) + self.channel);
-            D::L::arrange([0, 1, 2, 3].map(|i| D::L::load(p.add(i * D::L::LANES))))
+            let step = D::L::LANES;
+            D::L::arrange([
+                D::L::load(p),
+                D::L::load(p.add(step)),
+                D::L::load(p.add(2 * step)),
+                D::L::load(p.add(3 * step)),
+            ])
         }
     }
 
@@ -197,88 +197,102 @@ impl<'a, D: Dot, const MODE: u8> Block<'a, D, MODE> {
         })
     }
 
-    /// Windows of `SIZE × SIZE`, undilated, `STRIDE` apart: two rows at once with stride 1.
+    /// Windows of `SIZE × SIZE`, undilated, `STRIDE` apart: two rows at once with stride 1. `FOURS` is the number of
+    /// fours of rows.
     #[inline(always)]
-    unsafe fn run<const SIZE: usize, const STRIDE: usize>(&self, rows: &Range<usize>) {
+    unsafe fn run<const SIZE: usize, const FOURS: usize, const STRIDE: usize>(&self, rows: &Range<usize>) {
         // SAFETY: the caller's promise.
         unsafe {
             let none = D::weights(D::L::splat(0));
-            // `[row of windows][column][four rows]`
-            let mut weights = [[[[none; 4]; 2]; SIDE]; 2];
+            let mut weights = [[[[none; 4]; FOURS]; SIZE]; 2];
             for kx in 0..SIZE {
-                let own: [[V<D>; 4]; 2] = core::array::from_fn(|band| {
-                    if band < SIZE.div_ceil(4) { self.weights(band * SIZE + kx) } else { [D::L::splat(0); 4] }
-                });
-                for q in 0..4 {
-                    let down = D::L::splat(8);
-                    weights[0][kx][0][q] = D::weights(own[0][q]);
-                    weights[0][kx][1][q] = D::weights(own[1][q]);
-                    weights[1][kx][0][q] = D::weights(D::L::shl(own[0][q], down));
-                    // The fourth row becomes the fifth.
-                    let carried = D::L::shr24(own[0][q]);
-                    weights[1][kx][1][q] = D::weights(D::L::add(D::L::shl(own[1][q], down), carried));
+                let mut carried = [D::L::splat(0); 4];
+                for four in 0..FOURS {
+                    let own = self.weights(four * SIZE + kx);
+                    for q in 0..4 {
+                        weights[0][kx][four][q] = D::weights(own[q]);
+                        // One row lower; the fourth row becomes the fifth.
+                        let lower = D::L::add(D::L::shl(own[q], D::L::splat(8)), carried[q]);
+                        weights[1][kx][four][q] = D::weights(lower);
+                        carried[q] = D::L::shr24(own[q]);
+                    }
                 }
             }
+            let height = self.x.output_size[0];
             let mut row = rows.start;
             while row < rows.end {
-                if STRIDE == 1 && row + 1 < rows.end && row % self.x.output_size[0] + 1 < self.x.output_size[0] {
-                    self.line::<SIZE, STRIDE, 2>(row, &weights);
+                if STRIDE == 1 && row + 1 < rows.end && row % height + 1 < height {
+                    self.line::<SIZE, FOURS, STRIDE, 2>(row, &weights);
                     row += 2;
                 } else {
-                    self.line::<SIZE, STRIDE, 1>(row, &weights);
+                    self.line::<SIZE, FOURS, STRIDE, 1>(row, &weights);
                     row += 1;
                 }
             }
         }
     }
 
+    /// Interleaves the rows at column `at`; `outside` where there is none.
+    #[inline(always)]
+    unsafe fn column<const FOURS: usize>(
+        &self,
+        lines: &[(*const u8, usize); 8],
+        count: usize,
+        at: isize,
+        outside: D::A,
+    ) -> [[D::A; 4]; FOURS] {
+        let mut groups = [[outside; 4]; FOURS];
+        if at < 0 || at >= self.x.input.width as isize {
+            return groups;
+        }
+        // SAFETY: the column exists.
+        unsafe {
+            for four in 0..FOURS {
+                let mut rows = [D::L::splat_bytes(0); 4];
+                for i in 0..4 {
+                    if 4 * four + i < count {
+                        let (start, step) = lines[4 * four + i];
+                        rows[i] = self.read(start.add(at as usize * step));
+                    }
+                }
+                let v = D::L::quads(rows);
+                for q in 0..4 {
+                    groups[four][q] = D::each(v[q]);
+                }
+            }
+        }
+        groups
+    }
+
     /// `ROWS` rows of windows from `row` on.
     #[inline(always)]
-    unsafe fn line<const SIZE: usize, const STRIDE: usize, const ROWS: usize>(
+    unsafe fn line<const SIZE: usize, const FOURS: usize, const STRIDE: usize, const ROWS: usize>(
         &self,
         row: usize,
-        weights: &[[Column<D::W>; SIDE]; 2],
+        weights: &[[[[D::W; 4]; FOURS]; SIZE]; 2],
     ) {
         let x = self.x;
-        let bands = SIZE.div_ceil(4);
         let padding = [x.zero; 64];
-        let lines = self.lines(row, padding.as_ptr(), SIZE + ROWS - 1);
-        let (pad, width) = (x.window.pad[1] as isize, x.input.width as isize);
+        let count = SIZE + ROWS - 1;
+        let lines = self.lines(row, padding.as_ptr(), count);
+        let pad = x.window.pad[1] as isize;
         // SAFETY: columns beyond the edges are not read.
         unsafe {
             let outside = D::each(D::L::splat(i32::from_le_bytes([x.zero; 4])));
-            let column = |at: isize| -> Column<D::A> {
-                let mut groups = [[outside; 4]; 2];
-                if at >= 0 && at < width {
-                    for band in 0..bands {
-                        let four = [0, 1, 2, 3].map(|i| {
-                            let (start, step) = lines[4 * band + i];
-                            if 4 * band + i < SIZE + ROWS - 1 {
-                                self.read(start.add(at as usize * step))
-                            } else {
-                                D::L::splat_bytes(0)
-                            }
-                        });
-                        groups[band] = D::L::quads(four).map(|v| D::each(v));
-                    }
-                }
-                groups
-            };
-            let mut ring = [[[outside; 4]; 2]; SIDE];
+            let mut ring = [[[outside; 4]; FOURS]; SIZE];
             for k in 0..SIZE - STRIDE {
-                ring[k] = column(k as isize - pad);
+                ring[k] = self.column(&lines, count, k as isize - pad, outside);
             }
             for ox in 0..x.output_size[1] {
                 for k in SIZE - STRIDE..SIZE {
-                    ring[k] = column((ox * STRIDE + k) as isize - pad);
+                    ring[k] = self.column(&lines, count, (ox * STRIDE + k) as isize - pad, outside);
                 }
                 let mut sums = [self.start; ROWS];
                 for kx in 0..SIZE {
-                    for band in 0..bands {
-                        for r in 0..ROWS {
-                            for q in 0..4 {
-                                sums[r][q] =
-                                    D::dot(sums[r][q], ring[kx][band][q], weights[r][kx][band][q]);
+                    for four in 0..FOURS {
+                        for q in 0..4 {
+                            for r in 0..ROWS {
+                                sums[r][q] = D::dot(sums[r][q], ring[kx][four][q], weights[r][kx][four][q]);
                             }
                         }
                     }
@@ -310,22 +324,22 @@ impl<'a, D: Dot, const MODE: u8> Block<'a, D, MODE> {
                     for band in 0..height.div_ceil(4) {
                         for kx in 0..width {
                             let at = x.window.source(1, ox, kx);
-                            let four = [0, 1, 2, 3].map(|i| {
+                            let mut four = [outside; 4];
+                            for i in 0..4 {
                                 let y = x.window.source(0, oy, 4 * band + i);
                                 let inside = 4 * band + i < height
                                     && y >= 0
                                     && y < x.input.height as isize
                                     && at >= 0
                                     && at < x.input.width as isize;
-                                if !inside {
-                                    return outside;
+                                if inside {
+                                    let place = y as usize * x.input.row + at as usize * x.input.pixel;
+                                    four[i] = self.read(base.wrapping_add(place));
                                 }
-                                let place = y as usize * x.input.row + at as usize * x.input.pixel;
-                                self.read(base.wrapping_add(place))
-                            });
-                            let weights = self.weights(band * width + kx);
-                            for (q, v) in D::L::quads(four).into_iter().enumerate() {
-                                sums[q] = D::dot(sums[q], D::each(v), D::weights(weights[q]));
+                            }
+                            let (weights, v) = (self.weights(band * width + kx), D::L::quads(four));
+                            for q in 0..4 {
+                                sums[q] = D::dot(sums[q], D::each(v[q]), D::weights(weights[q]));
                             }
                         }
                     }

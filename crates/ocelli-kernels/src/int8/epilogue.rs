@@ -194,10 +194,11 @@ impl<L: Lanes> Adder<L> {
             if !self.fits {
                 return self.one_by_one(a, b);
             }
-            let sums = L::pairs(a, b).map(|v| {
-                let low = L::sar::<12>(L::add(L::madd(v, self.low), self.constants[1]));
-                L::sar::<12>(L::add(L::add(L::madd(v, self.high), self.constants[0]), low))
-            });
+            let mut sums = L::pairs(a, b);
+            for v in &mut sums {
+                let low = L::sar::<12>(L::add(L::madd(*v, self.low), self.constants[1]));
+                *v = L::sar::<12>(L::add(L::add(L::madd(*v, self.high), self.constants[0]), low));
+            }
             self.bounds.apply(L::narrow(sums, self.bounds.zero))
         }
     }
@@ -232,6 +233,22 @@ pub(crate) struct Parameters<L: Lanes, const MODE: u8> {
     any_early: bool,
 }
 
+/// Four vectors from `column` on. No closure: those lose the instruction set of their caller.
+#[inline(always)]
+unsafe fn four<L: Lanes, const BLOCKS: bool>(from: &[i32], column: usize) -> [L::V; 4] {
+    // SAFETY: parameters are padded by a whole vector of bytes.
+    unsafe {
+        let p = from.as_ptr().add(column);
+        let v = [
+            L::load(p),
+            L::load(p.add(L::LANES)),
+            L::load(p.add(2 * L::LANES)),
+            L::load(p.add(3 * L::LANES)),
+        ];
+        if BLOCKS { L::arrange(v) } else { v }
+    }
+}
+
 impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
     /// Parameters from `column` on, in channel order or (`BLOCKS`) in block order.
     ///
@@ -241,30 +258,20 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
     pub unsafe fn load<const BLOCKS: bool>(r: &Requantiser, column: usize) -> Self {
         // SAFETY: parameters are padded by a whole vector.
         unsafe {
-            let get = |from: &Vec<i32>| {
-                let p = from.as_ptr().add(column);
-                let v = [
-                    L::load(p),
-                    L::load(p.add(L::LANES)),
-                    L::load(p.add(2 * L::LANES)),
-                    L::load(p.add(3 * L::LANES)),
-                ];
-                if BLOCKS { L::arrange(v) } else { v }
-            };
             let none = [L::splat(0); 4];
-            let bias = get(&r.bias);
+            let bias = four::<L, BLOCKS>(&r.bias, column);
             match &r.kind {
                 Kind::Fixed { multiplier, shift, limit, early, any_early, .. } => Self {
                     bias,
-                    multiplier: get(multiplier),
-                    shift: get(shift),
-                    limit: get(limit),
-                    early: get(early),
+                    multiplier: four::<L, BLOCKS>(multiplier, column),
+                    shift: four::<L, BLOCKS>(shift, column),
+                    limit: four::<L, BLOCKS>(limit, column),
+                    early: four::<L, BLOCKS>(early, column),
                     any_early: *any_early,
                 },
                 Kind::Float { multiplier: m, .. } | Kind::Scale { scale: m } => Self {
                     bias,
-                    multiplier: get(m),
+                    multiplier: four::<L, BLOCKS>(m, column),
                     shift: none,
                     limit: none,
                     early: none,
@@ -383,9 +390,14 @@ unsafe fn codes_of<L: Lanes, const MODE: u8>(
     // SAFETY: as for `finish_of`.
     unsafe {
         let bounds = Bounds::<L>::new(target);
-        let residual = e.residual.map(|r| {
-            (r.data.wrapping_add(s.row * r.stride + s.column), r.stride, Adder::<L>::new(r.add))
-        });
+        let residual = match &e.residual {
+            Some(r) => Some((
+                r.data.wrapping_add(s.row * r.stride + s.column),
+                r.stride,
+                Adder::<L>::new(r.add),
+            )),
+            None => None,
+        };
         let mut c = 0;
         while c < s.columns {
             let n = (s.columns - c).min(L::BYTES);
