@@ -26,6 +26,17 @@ enum Kind {
     Sum,
 }
 
+impl Fixed {
+    /// How far a sum is shifted left so that 33 or more are left to shift right, and the limit of sums that are: its
+    /// product is 2^10 or more, the multiplier being at least `2^(30 - shift)`.
+    fn early(self) -> (i32, i32) {
+        match 33 - self.shift.min(33) as i32 {
+            0 => (i32::MAX, 0),
+            early => (1 << (13 - early).max(0), early),
+        }
+    }
+}
+
 fn padded(values: impl Iterator<Item = i32>) -> Vec<i32> {
     values.chain(core::iter::repeat_n(0, SLACK)).collect()
 }
@@ -35,19 +46,14 @@ impl Requantiser {
     /// [`requantise_fixed`](super::arithmetic::requantise_fixed).
     pub fn fixed(bias: &[i32], by: &[Fixed], target: Target) -> Self {
         assert_eq!(bias.len(), by.len(), "a multiplier for every bias");
-        let early = |f: &Fixed| 33 - f.shift.min(33) as i32;
         Self {
             bias: padded(bias.iter().copied()),
             kind: Kind::Fixed {
                 multiplier: padded(by.iter().map(|f| f.multiplier)),
-                shift: padded(by.iter().map(|f| f.shift as i32 + early(f) - 33)),
-                // The multiplier is at least 2^(30 - shift): the limit's product is 2^10 or more.
-                limit: padded(by.iter().map(|f| match early(f) {
-                    0 => i32::MAX,
-                    n => (1 << (13 - n).max(0)).max(1),
-                })),
-                early: padded(by.iter().map(early)),
-                any_early: by.iter().any(|f| early(f) > 0),
+                shift: padded(by.iter().map(|f| f.shift as i32 + f.early().1 - 33)),
+                limit: padded(by.iter().map(|f| f.early().0)),
+                early: padded(by.iter().map(|f| f.early().1)),
+                any_early: by.iter().any(|f| f.early().1 > 0),
                 target,
             },
         }
@@ -278,6 +284,26 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
                     any_early: false,
                 },
                 Kind::Sum => unreachable!("sums have no codes"),
+            }
+        }
+    }
+
+    /// The same multiplier for all columns, without a bias.
+    ///
+    /// # Safety
+    /// The instruction set of `L`; `MODE` is [`FIXED`].
+    #[inline(always)]
+    pub unsafe fn uniform(by: Fixed) -> Self {
+        let (limit, early) = by.early();
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                bias: [L::splat(0); 4],
+                multiplier: [L::splat(by.multiplier); 4],
+                shift: [L::splat(by.shift as i32 + early - 33); 4],
+                limit: [L::splat(limit); 4],
+                early: [L::splat(early); 4],
+                any_early: early > 0,
             }
         }
     }

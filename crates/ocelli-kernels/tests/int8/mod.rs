@@ -2,6 +2,7 @@
 
 mod convolution;
 mod depthwise;
+mod elements;
 
 use ocelli_kernels::conv::Window;
 use ocelli_kernels::int8::Requantiser;

@@ -20,6 +20,18 @@ impl Lanes for Avx2 {
         unsafe { _mm256_loadu_si256(p.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn quotients(p: *const f32, by: f32) -> __m256i {
+        unsafe {
+            let v = _mm256_div_ps(_mm256_loadu_ps(p), _mm256_set1_ps(by));
+            let numbers = _mm256_cmp_ps::<_CMP_ORD_Q>(v, v);
+            Self::round(_mm256_castps_si256(_mm256_and_ps(numbers, v)))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut i32, v: __m256i) {
         unsafe { _mm256_storeu_si256(p.cast(), v) }
     }

@@ -25,6 +25,18 @@ impl Lanes for Avx512 {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
     #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn quotients(p: *const f32, by: f32) -> __m512i {
+        unsafe {
+            let v = _mm512_div_ps(_mm512_loadu_ps(p), _mm512_set1_ps(by));
+            let numbers = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(v, v);
+            Self::round(_mm512_castps_si512(_mm512_maskz_mov_ps(numbers, v)))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut i32, v: __m512i) {
         unsafe { _mm512_storeu_si512(p.cast(), v) }
     }

@@ -33,6 +33,11 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn splat(x: i32) -> Self::V;
     /// `LANES` elements.
     unsafe fn load(p: *const i32) -> Self::V;
+    /// `LANES` bytes as `i32`, in channel order.
+    unsafe fn load_codes(p: *const u8) -> Self::V;
+    /// The nearest integers (half to even) of `LANES` quotients `p / by`, 0 for what is not a number; beyond ±2^30
+    /// anything at least as far out.
+    unsafe fn quotients(p: *const f32, by: f32) -> Self::V;
     /// Writes `LANES` elements.
     unsafe fn store(p: *mut i32, v: Self::V);
     /// Writes the first `n <= LANES` elements.

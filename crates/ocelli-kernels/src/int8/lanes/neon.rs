@@ -20,6 +20,17 @@ impl Lanes for Neon {
         unsafe { vld1q_s32(p) }
     }
     #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> int32x4_t {
+        unsafe {
+            let four = vreinterpret_u8_u32(vdup_n_u32(p.cast::<u32>().read_unaligned()));
+            vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(four))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn quotients(p: *const f32, by: f32) -> int32x4_t {
+        unsafe { vcvtnq_s32_f32(vdivq_f32(vld1q_f32(p), vdupq_n_f32(by))) }
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut i32, v: int32x4_t) {
         unsafe { vst1q_s32(p, v) }
     }

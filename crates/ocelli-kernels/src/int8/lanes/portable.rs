@@ -33,6 +33,14 @@ impl Lanes for Portable {
         unsafe { p.cast::<[i32; 4]>().read_unaligned() }
     }
     #[inline(always)]
+    unsafe fn load_codes(p: *const u8) -> [i32; 4] {
+        each(|i| i32::from(unsafe { *p.add(i) }))
+    }
+    #[inline(always)]
+    unsafe fn quotients(p: *const f32, by: f32) -> [i32; 4] {
+        each(|i| (unsafe { p.add(i).read_unaligned() } / by).round_ties_even() as i32)
+    }
+    #[inline(always)]
     unsafe fn store(p: *mut i32, v: [i32; 4]) {
         unsafe { p.cast::<[i32; 4]>().write_unaligned(v) }
     }
