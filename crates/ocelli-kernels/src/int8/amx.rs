@@ -25,6 +25,12 @@ struct Block([i32; 2 * TILE * COLUMNS]);
 
 const COLUMNS: usize = 4 * PANEL;
 
+/// Bytes of weights that do not stay in the second-level cache beside the rest.
+const HEAVY: usize = 1 << 20;
+
+/// Bytes of rows that are copied together at once then.
+const GATHERED: usize = 384 << 10;
+
 /// Whether the processor has AMX-INT8 and the system lets this process use it (asked for once).
 pub(crate) fn permitted() -> bool {
     static PERMITTED: OnceLock<bool> = OnceLock::new();
@@ -125,62 +131,81 @@ pub(crate) unsafe fn conv(
     let stride = (steps.all() | 1) * 64;
     let job = Gather { conv: x, layout: *layout, stride, spread: false };
     let in_place = x.flat().filter(|pixel| steps.back == 0 && !pixel.is_multiple_of(2048));
-    let mut sums = Block([0; 2 * TILE * COLUMNS]);
-    scratch::with(2 * TILE * stride, |copied| {
+    // Weights beyond the second-level cache are read once for several blocks.
+    let heavy = panels.len() * groups * 64 > HEAVY;
+    let blocks = if heavy { (GATHERED / (2 * rows * stride)).max(1) } else { 1 };
+    let at_once = (blocks * 2 * rows).min(pixels.len().next_multiple_of(2 * rows));
+    let mut sums = [const { Block([0; 2 * TILE * COLUMNS]) }; 2];
+    let sums = [sums[0].0.as_mut_ptr(), sums[1].0.as_mut_ptr()];
+    let mut turn = 0;
+    let mut pending: Option<Sums> = None;
+    scratch::with(at_once * stride, |copied| {
         // SAFETY: the tiles' shapes are valid; they are released below.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly)) };
-        let mut start = pixels.start;
-        while start < pixels.end {
-            let n = (pixels.end - start).min(2 * rows);
-            let tiles = n.div_ceil(rows);
+        for first in pixels.clone().step_by(at_once) {
+            let some = (pixels.end - first).min(at_once);
             let (a, a_stride) = match in_place {
                 // Whole tiles only: no row beyond the range is read.
-                Some(pixel) if n == tiles * rows => (x.input.data.wrapping_add(start * pixel), pixel),
+                Some(pixel) if some.is_multiple_of(rows) => {
+                    (x.input.data.wrapping_add(first * pixel), pixel)
+                }
                 _ => {
                     // SAFETY: the scratch memory holds the rows; the rest is the caller's promise.
                     unsafe {
-                        gather::gather(isa.lanes(), &job, start, n, copied);
-                        steps.overlap(copied, stride, n);
+                        gather::gather(isa.lanes(), &job, first, some, copied);
+                        steps.overlap(copied, stride, some);
                     }
                     (copied.cast_const(), stride)
                 }
             };
             for (panel, count) in strips(panels.start, panels.end, 4) {
-                for (pair, own) in split(count, 2) {
-                    let b = x.weights.data.wrapping_add((panel + pair) * groups * 64);
-                    let tile = Operands {
-                        a: [a, a.wrapping_add(rows * a_stride)],
-                        a_stride,
-                        b: [b, b.wrapping_add(groups * 64)],
-                        c: sums.0.as_mut_ptr().wrapping_add(pair * PANEL),
-                        c_below: rows * COLUMNS * 4,
-                        steps,
-                    };
-                    // SAFETY: tiles are shaped for these operands.
-                    unsafe {
-                        match (tiles, own) {
-                            (2, 2) => tile.two_by_two(),
-                            (2, _) => tile.two_by_one(),
-                            (_, 2) => tile.one_by_two(),
-                            _ => tile.one_by_one(),
+                for start in (0..some).step_by(2 * rows) {
+                    let n = (some - start).min(2 * rows);
+                    let a = a.wrapping_add(start * a_stride);
+                    for (pair, own) in split(count, 2) {
+                        let b = x.weights.data.wrapping_add((panel + pair) * groups * 64);
+                        let tile = Operands {
+                            a: [a, a.wrapping_add(rows * a_stride)],
+                            a_stride,
+                            b: [b, b.wrapping_add(groups * 64)],
+                            c: sums[turn].wrapping_add(pair * PANEL),
+                            c_below: rows * COLUMNS * 4,
+                            steps,
+                        };
+                        // SAFETY: tiles are shaped for these operands; sums of the tiles before are complete.
+                        unsafe {
+                            match (n > rows, own) {
+                                (true, 2) => tile.two_by_two(),
+                                (true, _) => tile.two_by_one(),
+                                (_, 2) => tile.one_by_two(),
+                                _ => tile.one_by_one(),
+                            }
+                            // The vector units finish the sums before while the tiles are multiplied.
+                            if let Some(before) = &mut pending {
+                                let all = if pair + own == count { before.rows } else { before.rows / 2 };
+                                finish(isa.lanes(), &x.epilogue, &before.take(all));
+                            }
                         }
                     }
+                    pending = Some(Sums {
+                        data: sums[turn],
+                        stride: COLUMNS,
+                        row: first + start,
+                        rows: n,
+                        column: panel * PANEL,
+                        columns: (x.columns - panel * PANEL).min(count * PANEL),
+                    });
+                    turn = 1 - turn;
                 }
-                let s = Sums {
-                    data: sums.0.as_ptr(),
-                    stride: COLUMNS,
-                    row: start,
-                    rows: n,
-                    column: panel * PANEL,
-                    columns: (x.columns - panel * PANEL).min(count * PANEL),
-                };
-                // SAFETY: the sums were just made; the rest is the caller's promise.
-                unsafe { finish(isa.lanes(), &x.epilogue, &s) };
             }
-            start += n;
         }
-        // SAFETY: nothing of the tiles is needed any more.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        // SAFETY: nothing of the tiles is needed any more; the sums are complete.
+        unsafe {
+            asm!("tilerelease", options(nostack, nomem));
+            if let Some(last) = &pending {
+                finish(isa.lanes(), &x.epilogue, last);
+            }
+        }
     });
 }
 

@@ -382,6 +382,18 @@ pub(crate) struct Sums {
     pub columns: usize,
 }
 
+impl Sums {
+    /// Splits off the first `rows` rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn take(&mut self, rows: usize) -> Self {
+        let taken = Self { rows, ..*self };
+        self.data = self.data.wrapping_add(rows * self.stride);
+        self.row += rows;
+        self.rows -= rows;
+        taken
+    }
+}
+
 #[inline(always)]
 unsafe fn finish_of<L: Lanes>(e: &Epilogue, s: &Sums) {
     let r = e.requantiser;

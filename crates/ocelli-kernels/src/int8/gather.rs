@@ -16,7 +16,7 @@ pub(crate) struct Gather<'a> {
     pub spread: bool,
 }
 
-/// Copies `n` bytes, in groups of four rounded up on both sides.
+/// Copies `n` bytes, neither reading nor writing more.
 #[inline(always)]
 unsafe fn copy<L: Lanes>(from: *const u8, to: *mut u8, n: usize) {
     // SAFETY: the caller's promise.
@@ -26,15 +26,37 @@ unsafe fn copy<L: Lanes>(from: *const u8, to: *mut u8, n: usize) {
             L::store_bytes(to.add(i), L::load_bytes(from.add(i)));
             i += L::BYTES;
         }
-        if L::LANES == 16 && i < n {
-            // One masked move.
-            L::store_bytes_n(to.add(i), L::load_bytes_n(from.add(i), n - i), n - i);
+        let left = n - i;
+        if left == 0 {
             return;
         }
-        while i < n {
-            to.add(i).cast::<u32>().write_unaligned(from.add(i).cast::<u32>().read_unaligned());
-            i += 4;
+        let (from, to) = (from.add(i), to.add(i));
+        if L::LANES == 16 {
+            // One masked move.
+            L::store_bytes_n(to, L::load_bytes_n(from, left), left);
+        } else if left >= 16 {
+            ends::<u128>(from, to, left);
+        } else if left >= 8 {
+            ends::<u64>(from, to, left);
+        } else if left >= 4 {
+            ends::<u32>(from, to, left);
+        } else {
+            for k in 0..left {
+                *to.add(k) = *from.add(k);
+            }
         }
+    }
+}
+
+/// Copies `n` bytes, of which there are one to two `T`, as two that overlap.
+#[inline(always)]
+unsafe fn ends<T>(from: *const u8, to: *mut u8, n: usize) {
+    let last = n - size_of::<T>();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let two = (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
+        to.cast::<T>().write_unaligned(two.0);
+        to.add(last).cast::<T>().write_unaligned(two.1);
     }
 }
 
@@ -56,44 +78,53 @@ unsafe fn gather_of<L: Lanes>(g: &Gather, first: usize, n: usize, to: *mut u8) {
         }
         let [kernel_height, kernel_width] = x.window.kernel;
         let (height, width) = (x.input.height as isize, x.input.width as isize);
-        let run_bytes = g.layout.groups() * if g.spread { 8 } else { 4 };
-        // Whether the taps of a row of the window are consecutive bytes.
-        let joined = g.layout.merged && x.input.pixel == x.depth && x.window.dilation[1] == 1;
+        let step = if g.spread { 8 } else { 4 };
+        // Whether the taps of a row of the window are consecutive bytes, there as here.
+        let joined = (g.layout.merged || x.depth.is_multiple_of(4))
+            && x.input.pixel == x.depth
+            && x.window.dilation[1] == 1;
+        let joined_len = kernel_width * x.depth;
+        let joined_bytes = joined_len.div_ceil(4) * step;
+        let row_step = x.window.dilation[0] * x.input.row;
+        let reach = [0, 1].map(|axis| ((x.window.kernel[axis] - 1) * x.window.dilation[axis]) as isize);
         let mut joint = [0u8; MERGED];
         let mut place = Place::new(first, x.output_size);
         for m in 0..n {
             let mut to = to.add(m * g.stride);
             let base = x.input.data.wrapping_add(place.picture * x.input.picture);
-            let left = x.window.source(1, place.x, 0);
-            let whole = joined && left >= 0 && left + kernel_width as isize <= width;
-            for ky in 0..kernel_height {
-                let y = x.window.source(0, place.y, ky);
-                let inside = y >= 0 && y < height;
-                let line = base.wrapping_offset(y * x.input.row as isize);
-                if whole && inside {
-                    run::<L>(g, line.wrapping_offset(left * x.input.pixel as isize), to, g.layout.len);
-                    to = to.add(run_bytes);
-                    continue;
+            let (top, left) = (x.window.source(0, place.y, 0), x.window.source(1, place.x, 0));
+            if joined && top >= 0 && top + reach[0] < height && left >= 0 && left + reach[1] < width {
+                let mut from = base.add(top as usize * x.input.row + left as usize * x.input.pixel);
+                for _ in 0..kernel_height {
+                    run::<L>(g, from, to, joined_len);
+                    from = from.wrapping_add(row_step);
+                    to = to.add(joined_bytes);
                 }
-                for kx in 0..kernel_width {
-                    let column = x.window.source(1, place.x, kx);
-                    let from = if inside && column >= 0 && column < width {
-                        line.wrapping_offset(column * x.input.pixel as isize)
-                    } else {
-                        x.padding
-                    };
-                    if g.layout.merged {
-                        for c in 0..x.depth {
-                            joint[kx * x.depth + c] = *from.add(c);
+            } else {
+                for ky in 0..kernel_height {
+                    let y = x.window.source(0, place.y, ky);
+                    let inside = y >= 0 && y < height;
+                    let line = base.wrapping_offset(y * x.input.row as isize);
+                    for kx in 0..kernel_width {
+                        let column = x.window.source(1, place.x, kx);
+                        let from = if inside && column >= 0 && column < width {
+                            line.wrapping_offset(column * x.input.pixel as isize)
+                        } else {
+                            x.padding
+                        };
+                        if g.layout.merged {
+                            for c in 0..x.depth {
+                                joint[kx * x.depth + c] = *from.add(c);
+                            }
+                        } else {
+                            run::<L>(g, from, to, x.depth);
+                            to = to.add(g.layout.groups() * step);
                         }
-                    } else {
-                        run::<L>(g, from, to, x.depth);
-                        to = to.add(run_bytes);
                     }
-                }
-                if g.layout.merged {
-                    run::<L>(g, joint.as_ptr(), to, g.layout.len);
-                    to = to.add(run_bytes);
+                    if g.layout.merged {
+                        run::<L>(g, joint.as_ptr(), to, g.layout.len);
+                        to = to.add(g.layout.groups() * step);
+                    }
                 }
             }
             place.step(x.output_size);
