@@ -126,11 +126,12 @@ pub(crate) unsafe fn conv(
         pixels.len().div_ceil(pixels.len().div_ceil(2 * TILE) * 2)
     };
     let shapes = Shapes::new(rows, groups.min(TILE));
-    let steps = Steps::new(groups);
+    let steps = groups.div_ceil(TILE);
     // An odd number of lines, so that rows do not meet in the same sets of the cache.
-    let stride = (steps.all() | 1) * 64;
+    let stride = (steps | 1) * 64;
+    let tail = steps > 1 && !groups.is_multiple_of(TILE);
     let job = Gather { conv: x, layout: *layout, stride, spread: false };
-    let in_place = x.flat().filter(|pixel| steps.back == 0 && !pixel.is_multiple_of(2048));
+    let in_place = x.flat().filter(|pixel| !tail && !pixel.is_multiple_of(2048));
     // Weights beyond the second-level cache are read once for several blocks.
     let heavy = panels.len() * groups * 64 > HEAVY;
     let blocks = if heavy { (GATHERED / (2 * rows * stride)).max(1) } else { 1 };
@@ -152,8 +153,13 @@ pub(crate) unsafe fn conv(
                 _ => {
                     // SAFETY: the scratch memory holds the rows; the rest is the caller's promise.
                     unsafe {
+                        if tail {
+                            // The last step reads weights of the next panel: they meet zeros.
+                            for m in 0..some {
+                                copied.add(m * stride + (steps - 1) * 64).cast::<[u8; 64]>().write([0; 64]);
+                            }
+                        }
                         gather::gather(isa.lanes(), &job, first, some, copied);
-                        steps.overlap(copied, stride, some);
                     }
                     (copied.cast_const(), stride)
                 }
@@ -209,47 +215,6 @@ pub(crate) unsafe fn conv(
     });
 }
 
-/// Steps of 16 groups through a panel. What is left over is taken by a last step that begins `back` bytes of weights
-/// earlier than the others end; there the rows are zero.
-#[derive(Clone, Copy)]
-struct Steps {
-    whole: usize,
-    back: usize,
-}
-
-impl Steps {
-    fn new(groups: usize) -> Self {
-        if groups <= TILE {
-            return Self { whole: 1, back: 0 };
-        }
-        let left = groups % TILE;
-        Self { whole: groups / TILE, back: if left == 0 { 0 } else { (TILE - left) * 64 } }
-    }
-
-    fn all(&self) -> usize {
-        self.whole + usize::from(self.back > 0)
-    }
-
-    /// Moves what is left over of `n` rows to the end of its step and puts zeros before it.
-    ///
-    /// # Safety
-    /// The rows hold all steps.
-    unsafe fn overlap(&self, rows: *mut u8, stride: usize, n: usize) {
-        let zeros = self.back / 16;
-        if zeros == 0 {
-            return;
-        }
-        for m in 0..n {
-            // SAFETY: within the row.
-            unsafe {
-                let step = rows.add(m * stride + self.whole * 64);
-                core::ptr::copy(step, step.add(zeros), 64 - zeros);
-                step.write_bytes(0, zeros);
-            }
-        }
-    }
-}
-
 /// The operands of up to two by two tiles.
 struct Operands {
     a: [*const u8; 2],
@@ -258,11 +223,10 @@ struct Operands {
     c: *mut i32,
     /// Bytes from the sums of the first tile of rows to those of the second.
     c_below: usize,
-    steps: Steps,
+    steps: usize,
 }
 
-/// Defines a function that sums all steps: zeroes the sums, runs the loop over whole steps, then the step that is left
-/// over, and stores. Tiles hold nothing between two calls.
+/// Defines a function that zeroes the sums, adds all steps and stores. Tiles hold nothing between two calls.
 macro_rules! tiles {
     ($name:ident, [$($zero:literal)*], [$($step:literal)*], [$($store:literal)*]) => {
         /// # Safety
@@ -278,11 +242,6 @@ macro_rules! tiles {
                     "add {a0}, 64", "add {a1}, 64", "add {b0}, 1024", "add {b1}, 1024",
                     "dec {k}",
                     "jnz 2b",
-                    "test {back}, {back}",
-                    "jz 3f",
-                    "sub {b0}, {back}", "sub {b1}, {back}",
-                    $($step,)*
-                    "3:",
                     $($store,)*
                     a0 = inout(reg) self.a[0] => _,
                     a1 = inout(reg) self.a[1] => _,
@@ -290,8 +249,7 @@ macro_rules! tiles {
                     b0 = inout(reg) self.b[0] => _,
                     b1 = inout(reg) self.b[1] => _,
                     b_stride = in(reg) 64usize,
-                    k = inout(reg) self.steps.whole => _,
-                    back = in(reg) self.steps.back,
+                    k = inout(reg) self.steps => _,
                     c = in(reg) self.c,
                     c_below = inout(reg) self.c_below => _,
                     c_stride = in(reg) COLUMNS * 4,

@@ -31,11 +31,11 @@ unsafe fn copy<L: Lanes>(from: *const u8, to: *mut u8, n: usize) {
             return;
         }
         let (from, to) = (from.add(i), to.add(i));
-        if L::LANES == 16 {
+        if (16..=32).contains(&left) {
+            ends::<u128>(from, to, left);
+        } else if L::LANES == 16 && left > 32 {
             // One masked move.
             L::store_bytes_n(to, L::load_bytes_n(from, left), left);
-        } else if left >= 16 {
-            ends::<u128>(from, to, left);
         } else if left >= 8 {
             ends::<u64>(from, to, left);
         } else if left >= 4 {

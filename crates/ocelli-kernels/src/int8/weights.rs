@@ -7,6 +7,9 @@
 
 use crate::gemm::{PANEL, panels};
 
+/// Groups after the last panel that may be read (and multiplied by zero).
+pub const SLACK: usize = 15;
+
 /// Four weights of each of 16 columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
@@ -54,7 +57,7 @@ impl Layout {
 /// Weights packed for [`conv`](super::conv()).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    /// The panels.
+    /// The panels, and [`SLACK`] more groups.
     pub groups: Vec<Group>,
     /// Sum of the weights of every column, zeros up to whole panels.
     pub sums: Vec<i32>,
@@ -67,7 +70,7 @@ impl Packed {
     pub fn new(weights: &[i8], columns: usize, depth: usize, kernel: [usize; 2]) -> Self {
         let layout = Layout::new(depth, kernel);
         let taps = kernel[0] * kernel[1];
-        let mut groups = vec![Group([0; 64]); panels(columns) * layout.panel_groups()];
+        let mut groups = vec![Group([0; 64]); panels(columns) * layout.panel_groups() + SLACK];
         for (column, own) in weights.chunks_exact((taps * depth).max(1)).enumerate().take(columns) {
             let panel = &mut groups[column / PANEL * layout.panel_groups()..][..layout.panel_groups()];
             for (channel, own) in own.chunks_exact(taps).enumerate() {
@@ -110,7 +113,7 @@ pub fn column_sums(groups: &[Group], columns: usize, layout: Layout) -> Vec<i32>
 /// Packed weights in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
-    /// The panels; fastest where they begin at a multiple of 64.
+    /// The panels; fastest where they begin at a multiple of 64. [`SLACK`] more groups have to be readable.
     pub data: *const i8,
     /// Sum of the weights of every column, for whole panels.
     pub sums: *const i32,
