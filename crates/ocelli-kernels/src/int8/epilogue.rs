@@ -233,6 +233,7 @@ pub(crate) const FLOAT: u8 = 1;
 pub(crate) struct Parameters<L: Lanes, const MODE: u8> {
     pub bias: [L::V; 4],
     multiplier: [L::V; 4],
+    odd: [L::V; 4],
     shift: [L::V; 4],
     limit: [L::V; 4],
     early: [L::V; 4],
@@ -255,6 +256,15 @@ unsafe fn four<L: Lanes, const BLOCKS: bool>(from: &[i32], column: usize) -> [L:
     }
 }
 
+#[inline(always)]
+unsafe fn odd<L: Lanes>(mut m: [L::V; 4]) -> [L::V; 4] {
+    for v in &mut m {
+        // SAFETY: the instruction set is the caller's promise.
+        *v = unsafe { L::odd(*v) };
+    }
+    m
+}
+
 impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
     /// Parameters from `column` on, in channel order or (`BLOCKS`) in block order.
     ///
@@ -270,6 +280,7 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
                 Kind::Fixed { multiplier, shift, limit, early, any_early, .. } => Self {
                     bias,
                     multiplier: four::<L, BLOCKS>(multiplier, column),
+                    odd: odd::<L>(four::<L, BLOCKS>(multiplier, column)),
                     shift: four::<L, BLOCKS>(shift, column),
                     limit: four::<L, BLOCKS>(limit, column),
                     early: four::<L, BLOCKS>(early, column),
@@ -278,6 +289,7 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
                 Kind::Float { multiplier: m, .. } | Kind::Scale { scale: m } => Self {
                     bias,
                     multiplier: four::<L, BLOCKS>(m, column),
+                    odd: none,
                     shift: none,
                     limit: none,
                     early: none,
@@ -300,6 +312,7 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
             Self {
                 bias: [L::splat(0); 4],
                 multiplier: [L::splat(by.multiplier); 4],
+                odd: [L::odd(L::splat(by.multiplier)); 4],
                 shift: [L::splat(by.shift as i32 + early - 33); 4],
                 limit: [L::splat(limit); 4],
                 early: [L::splat(early); 4],
@@ -329,7 +342,7 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
                 }
             }
             for i in 0..4 {
-                v[i] = L::fixed(v[i], self.multiplier[i], self.shift[i]);
+                v[i] = L::fixed(v[i], self.multiplier[i], self.odd[i], self.shift[i]);
             }
             L::halve(v, 1 + 2 * zero)
         }

@@ -5,6 +5,20 @@ use core::arch::x86_64::*;
 use super::Lanes;
 use crate::simd::avx2::Avx2;
 
+/// Products of the even lanes. The intrinsic is taken apart by the compiler and becomes slow 64-bit products once
+/// multipliers leave a loop.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn products(a: __m256i, b: __m256i) -> __m256i {
+    let product;
+    // SAFETY: the caller runs on the instruction set.
+    unsafe {
+        core::arch::asm!("vpmuldq {}, {}, {}", out(ymm_reg) product, in(ymm_reg) a, in(ymm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    product
+}
+
 // SAFETY (all blocks): the trait's contract: the caller runs on AVX2 and the pointers are valid.
 impl Lanes for Avx2 {
     type V = __m256i;
@@ -75,13 +89,17 @@ impl Lanes for Avx2 {
         unsafe { _mm256_madd_epi16(a, b) }
     }
     #[inline(always)]
-    unsafe fn fixed(a: __m256i, m: __m256i, s: __m256i) -> __m256i {
+    unsafe fn fixed(a: __m256i, m: __m256i, odd_m: __m256i, s: __m256i) -> __m256i {
         unsafe {
-            let even = _mm256_mul_epi32(a, m);
-            let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), _mm256_srli_epi64::<32>(m));
-            let high = _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd);
+            let even = products(a, m);
+            let odd = products(_mm256_shuffle_epi32::<0xf5>(a), odd_m);
+            let high = _mm256_blend_epi32::<0xaa>(_mm256_shuffle_epi32::<0xf5>(even), odd);
             _mm256_srav_epi32(high, s)
         }
+    }
+    #[inline(always)]
+    unsafe fn odd(m: __m256i) -> __m256i {
+        unsafe { _mm256_shuffle_epi32::<0xf5>(m) }
     }
     #[inline(always)]
     unsafe fn scale(a: __m256i, m: __m256i) -> __m256i {

@@ -10,6 +10,20 @@ fn mask(n: usize) -> __mmask64 {
     if n >= 64 { !0 } else { (1u64 << n) - 1 }
 }
 
+/// Products of the even lanes. The intrinsic is taken apart by the compiler and becomes slow 64-bit products once
+/// multipliers leave a loop.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn products(a: __m512i, b: __m512i) -> __m512i {
+    let product;
+    // SAFETY: the caller runs on the instruction set.
+    unsafe {
+        core::arch::asm!("vpmuldq {}, {}, {}", out(zmm_reg) product, in(zmm_reg) a, in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    product
+}
+
 // SAFETY (all blocks): the trait's contract: the caller runs on AVX-512 and the pointers are valid.
 impl Lanes for Avx512 {
     type V = __m512i;
@@ -77,14 +91,19 @@ impl Lanes for Avx512 {
         unsafe { _mm512_madd_epi16(a, b) }
     }
     #[inline(always)]
-    unsafe fn fixed(a: __m512i, m: __m512i, s: __m512i) -> __m512i {
+    unsafe fn fixed(a: __m512i, m: __m512i, odd_m: __m512i, s: __m512i) -> __m512i {
         unsafe {
-            let even = _mm512_mul_epi32(a, m);
-            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), _mm512_srli_epi64::<32>(m));
+            let even = products(a, m);
+            // Shuffles rather than shifts, which share a port with the products.
+            let odd = products(_mm512_shuffle_epi32::<0xf5>(a), odd_m);
             // The upper halves: those of the odd products are in their places.
             let high = _mm512_mask_shuffle_epi32::<0xf5>(odd, 0x5555, even);
             _mm512_srav_epi32(high, s)
         }
+    }
+    #[inline(always)]
+    unsafe fn odd(m: __m512i) -> __m512i {
+        unsafe { _mm512_shuffle_epi32::<0xf5>(m) }
     }
     #[inline(always)]
     unsafe fn scale(a: __m512i, m: __m512i) -> __m512i {

@@ -58,8 +58,10 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn shr24(a: Self::V) -> Self::V;
     /// Sums of the products of pairs of `i16`.
     unsafe fn madd(a: Self::V, b: Self::V) -> Self::V;
-    /// `((a · m) >> 32) >> s` in 64 bits, `s` in `0..32`.
-    unsafe fn fixed(a: Self::V, m: Self::V, s: Self::V) -> Self::V;
+    /// `((a · m) >> 32) >> s` in 64 bits, `s` in `0..32`; `odd` is [`Lanes::odd`] of `m`.
+    unsafe fn fixed(a: Self::V, m: Self::V, odd: Self::V, s: Self::V) -> Self::V;
+    /// What [`Lanes::fixed`] wants to know of a multiplier that is used often.
+    unsafe fn odd(m: Self::V) -> Self::V;
     /// `f32(a) · m`, as bits; `m` are the bits of floats.
     unsafe fn scale(a: Self::V, m: Self::V) -> Self::V;
     /// The nearest integers (half to even) of floats given by their bits; beyond ±2^30 anything at least as far out.

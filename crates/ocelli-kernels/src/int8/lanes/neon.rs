@@ -78,7 +78,7 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn fixed(a: int32x4_t, m: int32x4_t, s: int32x4_t) -> int32x4_t {
+    unsafe fn fixed(a: int32x4_t, m: int32x4_t, _: int32x4_t, s: int32x4_t) -> int32x4_t {
         unsafe {
             let low = vmull_s32(vget_low_s32(a), vget_low_s32(m));
             let high = vmull_high_s32(a, m);
@@ -86,6 +86,10 @@ impl Lanes for Neon {
             let upper = vuzp2q_s32(vreinterpretq_s32_s64(low), vreinterpretq_s32_s64(high));
             vshlq_s32(upper, vnegq_s32(s))
         }
+    }
+    #[inline(always)]
+    unsafe fn odd(m: int32x4_t) -> int32x4_t {
+        m
     }
     #[inline(always)]
     unsafe fn scale(a: int32x4_t, m: int32x4_t) -> int32x4_t {

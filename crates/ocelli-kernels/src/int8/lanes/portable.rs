@@ -81,8 +81,12 @@ impl Lanes for Portable {
         each(|i| i32::from(a[i] as i16) * i32::from(b[i] as i16) + (a[i] >> 16) * (b[i] >> 16))
     }
     #[inline(always)]
-    unsafe fn fixed(a: [i32; 4], m: [i32; 4], s: [i32; 4]) -> [i32; 4] {
+    unsafe fn fixed(a: [i32; 4], m: [i32; 4], _: [i32; 4], s: [i32; 4]) -> [i32; 4] {
         each(|i| ((i64::from(a[i]) * i64::from(m[i])) >> 32) as i32 >> s[i])
+    }
+    #[inline(always)]
+    unsafe fn odd(m: [i32; 4]) -> [i32; 4] {
+        m
     }
     #[inline(always)]
     unsafe fn scale(a: [i32; 4], m: [i32; 4]) -> [i32; 4] {
