@@ -4,10 +4,10 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::Isa;
-use super::dot::Kernel;
+use super::dot::{Kernel, spread_weights};
 use super::epilogue::{Epilogue, Sums, finish};
 use super::gather::{self, Gather};
-use super::gemm::{MAX_ROWS, SUMS_STRIDE, Tile, by_tiles, tile};
+use super::gemm::{MAX_ROWS, SUMS_STRIDE, Tile, tile};
 use super::scratch;
 use super::weights::{Layout, Weights};
 use crate::conv::{MAX_TAPS, Window};
@@ -94,7 +94,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
     }
     let layout = Layout::new(x.depth, x.window.kernel);
     #[cfg(target_arch = "x86_64")]
-    if by_tiles(isa) && super::amx::pays(x, &layout, pixels.len(), panels.len()) {
+    if super::gemm::by_tiles(isa) && super::amx::pays(x, &layout, pixels.len(), panels.len()) {
         // SAFETY: the caller's promise.
         unsafe { super::amx::conv(isa, x, &layout, pixels, panels) };
         return;
@@ -104,19 +104,28 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
         let stride = layout.row_bytes() * if kernel.spread() { 2 } else { 1 };
         let at_once = BLOCK.min(GATHERED / stride.max(1)).max(kernel.tile_rows(1));
         let job = Gather { conv: x, layout, stride, spread: kernel.spread() };
-        scratch::with(at_once * stride, |rows| {
+        let spread_bytes = if kernel.spread() { 4 * layout.panel_groups() * 128 } else { 0 };
+        scratch::with((at_once * stride).next_multiple_of(64) + spread_bytes, |rows| {
+            let weights = rows.wrapping_add((at_once * stride).next_multiple_of(64)).cast::<i8>();
             for (block, n) in split(pixels.len(), at_once) {
                 let first = pixels.start + block;
                 let whole = Layout { runs: 1, len: layout.row_bytes(), merged: false };
                 // SAFETY: the rows fit into the scratch memory; the rest is the caller's promise.
                 unsafe {
+                    if job.joined() && !kernel.spread() {
+                        let table = |first: usize, at: usize, n: usize, table: &mut [MaybeUninit<*const u8>]| {
+                            runs(isa, &job, first, at, n, rows, table);
+                        };
+                        block_of(isa, kernel, x, &layout, first, n, panels.clone(), weights, table);
+                        continue;
+                    }
                     gather::gather(isa.lanes(), &job, first, n, rows);
                     let table = |_: usize, at: usize, n: usize, table: &mut [MaybeUninit<*const u8>]| {
                         for m in 0..n {
                             table[m].write(rows.add((at + m) * stride));
                         }
                     };
-                    block_of(isa, kernel, x, &whole, first, n, panels.clone(), table);
+                    block_of(isa, kernel, x, &whole, first, n, panels.clone(), weights, table);
                 }
             }
         });
@@ -134,12 +143,12 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
             None => pointers(x, first + at, n, table),
         };
         // SAFETY: the caller's promise.
-        unsafe { block_of(isa, kernel, x, &layout, first, n, panels.clone(), table) };
+        unsafe { block_of(isa, kernel, x, &layout, first, n, panels.clone(), core::ptr::null_mut(), table) };
     }
 }
 
 /// Computes the block of `n` pixels from `first` on; `fill(first, at, rows, table)` gives the pointers of the tile that
-/// begins `at` pixels into the block.
+/// begins `at` pixels into the block. Kernels that want spread weights find room for four panels of them at `spread`.
 unsafe fn block_of(
     isa: Isa,
     kernel: Kernel,
@@ -148,6 +157,7 @@ unsafe fn block_of(
     first: usize,
     n: usize,
     panels: Range<usize>,
+    spread: *mut i8,
     fill: impl Fn(usize, usize, usize, &mut [MaybeUninit<*const u8>]),
 ) {
     let at_once = kernel.tile_panels(n);
@@ -166,6 +176,12 @@ unsafe fn block_of(
             built = most;
         }
         let columns = (x.columns - panel * PANEL).min(count * PANEL);
+        let mut b = x.weights.data.wrapping_add(panel * panel_bytes);
+        if kernel.spread() {
+            // SAFETY: there is room for these panels.
+            unsafe { spread_weights(kernel, b, spread, count * layout.panel_groups()) };
+            b = spread;
+        }
         let mut at = 0;
         for (start, rows) in split(n, most) {
             // SAFETY: the table was made for these pixels; the rest is the caller's promise.
@@ -177,7 +193,7 @@ unsafe fn block_of(
                         rows,
                         runs: layout.runs,
                         groups: layout.groups(),
-                        b: x.weights.data.add(panel * panel_bytes),
+                        b,
                         column_sums: x.weights.sums.add(panel * PANEL),
                         panels: count,
                         sums: sums.as_mut_ptr(),
@@ -224,6 +240,36 @@ impl Place {
                 (self.y, self.picture) = (0, self.picture + 1);
             }
         }
+    }
+}
+
+/// Fills `table` (`runs × n`) with the joined runs of output pixels `first + at..first + at + n`: in place where the
+/// window lies inside of the map, else copied to their places in `rows`.
+unsafe fn runs(
+    isa: Isa,
+    job: &Gather,
+    first: usize,
+    at: usize,
+    n: usize,
+    rows: *mut u8,
+    table: &mut [MaybeUninit<*const u8>],
+) {
+    let x = job.conv;
+    let mut place = Place::new(first + at, x.output_size);
+    for m in 0..n {
+        let (from, step) = match job.inside(&place) {
+            Some(from) => (from, x.window.dilation[0] * x.input.row),
+            None => {
+                let copy = rows.wrapping_add((at + m) * job.stride);
+                // SAFETY: the pixel has its place among the rows; the rest is the caller's promise.
+                unsafe { gather::gather(isa.lanes(), job, first + at + m, 1, copy) };
+                (copy.cast_const(), job.layout.groups() * 4)
+            }
+        };
+        for run in 0..job.layout.runs {
+            table[run * n + m].write(from.wrapping_add(run * step));
+        }
+        place.step(x.output_size);
     }
 }
 

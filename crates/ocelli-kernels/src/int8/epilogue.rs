@@ -300,6 +300,20 @@ impl<L: Lanes, const MODE: u8> Parameters<L, MODE> {
         }
     }
 
+    /// The first `n` vectors again and again, `n` being 1 or 2.
+    #[inline(always)]
+    pub fn repeat(mut self, n: usize) -> Self {
+        for i in n..4 {
+            self.bias[i] = self.bias[i % n];
+            self.multiplier[i] = self.multiplier[i % n];
+            self.odd[i] = self.odd[i % n];
+            self.shift[i] = self.shift[i % n];
+            self.limit[i] = self.limit[i % n];
+            self.early[i] = self.early[i % n];
+        }
+        self
+    }
+
     /// The same multiplier for all columns, without a bias.
     ///
     /// # Safety
@@ -449,6 +463,10 @@ unsafe fn codes_of<L: Lanes, const MODE: u8>(
             )),
             None => None,
         };
+        if residual.is_none() && (s.columns == L::LANES || s.columns == 2 * L::LANES) {
+            narrow_of::<L, MODE>(e, s, &bounds, to, stride);
+            return;
+        }
         let mut c = 0;
         while c < s.columns {
             let n = (s.columns - c).min(L::BYTES);
@@ -469,6 +487,46 @@ unsafe fn codes_of<L: Lanes, const MODE: u8>(
                 if n == L::BYTES { L::store_bytes(to, b) } else { L::store_bytes_n(to, b, n) }
             }
             c += n;
+        }
+    }
+}
+
+/// One or two vectors of columns: several rows fill a vector of bytes.
+#[inline(always)]
+unsafe fn narrow_of<L: Lanes, const MODE: u8>(
+    e: &Epilogue,
+    s: &Sums,
+    bounds: &Bounds<L>,
+    to: *mut u8,
+    stride: usize,
+) {
+    let per_row = s.columns / L::LANES;
+    let at_once = 4 / per_row;
+    // SAFETY: as for `finish_of`.
+    unsafe {
+        let p = Parameters::<L, MODE>::load::<false>(e.requantiser, e.column + s.column).repeat(per_row);
+        let mut m = 0;
+        while m < s.rows {
+            let mut v = p.bias;
+            for i in 0..4 {
+                // Rows that are missing at the end: the last one again.
+                let row = (m + i / per_row).min(s.rows - 1);
+                let from = s.data.add(row * s.stride + i % per_row * L::LANES);
+                v[i] = L::add(v[i], L::load(from));
+            }
+            let b = bounds.apply(L::order(p.codes(v, bounds.zero)));
+            let mut bytes = [0u8; 64];
+            L::store_bytes(bytes.as_mut_ptr(), b);
+            for i in 0..at_once.min(s.rows - m) {
+                let (from, to) = (bytes.as_ptr().add(i * s.columns), to.add((m + i) * stride));
+                match s.columns {
+                    32 => to.cast::<[u8; 32]>().write_unaligned(from.cast::<[u8; 32]>().read_unaligned()),
+                    16 => to.cast::<u128>().write_unaligned(from.cast::<u128>().read_unaligned()),
+                    8 => to.cast::<u64>().write_unaligned(from.cast::<u64>().read_unaligned()),
+                    n => core::ptr::copy_nonoverlapping(from, to, n),
+                }
+            }
+            m += at_once;
         }
     }
 }

@@ -16,6 +16,35 @@ pub(crate) struct Gather<'a> {
     pub spread: bool,
 }
 
+impl Gather<'_> {
+    /// Whether the taps of a row of the window are consecutive bytes, in the map as in a row of the product.
+    #[inline(always)]
+    pub(crate) fn joined(&self) -> bool {
+        let x = self.conv;
+        (self.layout.merged || x.depth.is_multiple_of(4))
+            && x.input.pixel == x.depth
+            && x.window.dilation[1] == 1
+    }
+
+    /// The first code under the window, where all of it lies inside of the map.
+    #[inline(always)]
+    pub(crate) fn inside(&self, place: &Place) -> Option<*const u8> {
+        let x = self.conv;
+        let w = &x.window;
+        let (top, left) = (w.source(0, place.y, 0), w.source(1, place.x, 0));
+        let bottom = top + ((w.kernel[0] - 1) * w.dilation[0]) as isize;
+        let right = left + ((w.kernel[1] - 1) * w.dilation[1]) as isize;
+        let inside = top >= 0
+            && left >= 0
+            && bottom < x.input.height as isize
+            && right < x.input.width as isize;
+        inside.then(|| {
+            let row = place.picture * x.input.picture + top as usize * x.input.row;
+            x.input.data.wrapping_add(row + left as usize * x.input.pixel)
+        })
+    }
+}
+
 /// Copies `n` bytes, neither reading nor writing more.
 #[inline(always)]
 unsafe fn copy<L: Lanes>(from: *const u8, to: *mut u8, n: usize) {
@@ -79,22 +108,17 @@ unsafe fn gather_of<L: Lanes>(g: &Gather, first: usize, n: usize, to: *mut u8) {
         let [kernel_height, kernel_width] = x.window.kernel;
         let (height, width) = (x.input.height as isize, x.input.width as isize);
         let step = if g.spread { 8 } else { 4 };
-        // Whether the taps of a row of the window are consecutive bytes, there as here.
-        let joined = (g.layout.merged || x.depth.is_multiple_of(4))
-            && x.input.pixel == x.depth
-            && x.window.dilation[1] == 1;
+        let joined = g.joined();
         let joined_len = kernel_width * x.depth;
         let joined_bytes = joined_len.div_ceil(4) * step;
         let row_step = x.window.dilation[0] * x.input.row;
-        let reach = [0, 1].map(|axis| ((x.window.kernel[axis] - 1) * x.window.dilation[axis]) as isize);
         let mut joint = [0u8; MERGED];
         let mut place = Place::new(first, x.output_size);
         for m in 0..n {
             let mut to = to.add(m * g.stride);
             let base = x.input.data.wrapping_add(place.picture * x.input.picture);
-            let (top, left) = (x.window.source(0, place.y, 0), x.window.source(1, place.x, 0));
-            if joined && top >= 0 && top + reach[0] < height && left >= 0 && left + reach[1] < width {
-                let mut from = base.add(top as usize * x.input.row + left as usize * x.input.pixel);
+            let whole = if joined { g.inside(&place) } else { None };
+            if let Some(mut from) = whole {
                 for _ in 0..kernel_height {
                     run::<L>(g, from, to, joined_len);
                     from = from.wrapping_add(row_step);

@@ -20,7 +20,7 @@ pub(crate) struct Tile {
     pub runs: usize,
     /// Groups of a run.
     pub groups: usize,
-    /// The first panel.
+    /// The first panel (spread, where the kernel asks for it).
     pub b: *const i8,
     /// Sums of its columns.
     pub column_sums: *const i32,
@@ -37,8 +37,9 @@ const VECTORS: usize = 4;
 unsafe fn tile_of<D: Dot, const ROWS: usize, const PANELS: usize>(t: &Tile) {
     let lanes = D::L::LANES;
     let vectors = PANEL / lanes;
-    let step = if D::SPREAD { 8 } else { 4 };
-    let panel_stride = t.runs * t.groups * 64;
+    // Spread rows and weights take twice the bytes.
+    let wide = if D::SPREAD { 2 } else { 1 };
+    let panel_stride = t.runs * t.groups * 64 * wide;
     // SAFETY: the caller of `tile` promises valid operands; all offsets follow the documented layout.
     unsafe {
         let mut acc = [[[D::L::splat(0); VECTORS]; PANELS]; ROWS];
@@ -49,15 +50,22 @@ unsafe fn tile_of<D: Dot, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                 a[m] = *t.a.add(run * ROWS + m);
             }
             for g in 0..t.groups {
+                // A row's codes are used up before the next row's: more of them than sums would not fit.
+                let mut w = [[D::ready(b.cast()); VECTORS]; PANELS];
                 for p in 0..PANELS {
                     for v in 0..vectors {
-                        let w = D::weights(D::L::load(b.add(p * panel_stride + v * lanes * 4).cast()));
-                        for m in 0..ROWS {
-                            acc[m][p][v] = D::dot(acc[m][p][v], D::row(a[m].add(g * step)), w);
+                        w[p][v] = D::ready(b.add(p * panel_stride + v * lanes * 4 * wide).cast());
+                    }
+                }
+                for m in 0..ROWS {
+                    let row = D::row(a[m].add(g * 4 * wide));
+                    for p in 0..PANELS {
+                        for v in 0..vectors {
+                            acc[m][p][v] = D::dot(acc[m][p][v], row, w[p][v]);
                         }
                     }
                 }
-                b = b.add(64);
+                b = b.add(64 * wide);
             }
         }
         for p in 0..PANELS {
@@ -251,7 +259,8 @@ pub(crate) unsafe fn tile(kernel: Kernel, t: &Tile) {
     unsafe { kernel.table()[panels][t.rows - 1](t) }
 }
 
+#[cfg(target_arch = "x86_64")]
 /// Whether dense products of `isa` go through tiles of AMX.
 pub(crate) fn by_tiles(isa: Isa) -> bool {
-    cfg!(target_arch = "x86_64") && isa == Isa::Amx
+    isa == Isa::Amx
 }

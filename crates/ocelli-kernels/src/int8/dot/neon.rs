@@ -42,6 +42,17 @@ impl Dot for Mull {
         }
     }
     #[inline(always)]
+    unsafe fn save(w: [int32x4_t; 2], p: *mut i32) {
+        unsafe {
+            vst1q_s32(p, w[0]);
+            vst1q_s32(p.add(4), w[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn ready(p: *const i32) -> [int32x4_t; 2] {
+        unsafe { [vld1q_s32(p), vld1q_s32(p.add(4))] }
+    }
+    #[inline(always)]
     unsafe fn dot(sum: int32x4_t, a: [int32x4_t; 2], w: [int32x4_t; 2]) -> int32x4_t {
         unsafe {
             let both = vaddq_s32(Neon::madd(a[0], w[0]), Neon::madd(a[1], w[1]));

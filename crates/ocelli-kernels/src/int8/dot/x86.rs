@@ -17,7 +17,7 @@ impl Dot for Madd256 {
     type A = [__m256i; 2];
     type W = [__m256i; 2];
     const SPREAD: bool = true;
-    const ROWS: [usize; 3] = [6, 3, 1];
+    const ROWS: [usize; 3] = [5, 2, 1];
 
     #[inline(always)]
     unsafe fn row(p: *const u8) -> [__m256i; 2] {
@@ -35,6 +35,17 @@ impl Dot for Madd256 {
         unsafe {
             [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)]
         }
+    }
+    #[inline(always)]
+    unsafe fn save(w: [__m256i; 2], p: *mut i32) {
+        unsafe {
+            _mm256_storeu_si256(p.cast(), w[0]);
+            _mm256_storeu_si256(p.add(8).cast(), w[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn ready(p: *const i32) -> [__m256i; 2] {
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())] }
     }
     #[inline(always)]
     unsafe fn dot(sum: __m256i, a: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
@@ -131,6 +142,17 @@ impl Dot for Madd512 {
         unsafe {
             [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(v)), _mm512_srai_epi16::<8>(v)]
         }
+    }
+    #[inline(always)]
+    unsafe fn save(w: [__m512i; 2], p: *mut i32) {
+        unsafe {
+            _mm512_storeu_si512(p.cast(), w[0]);
+            _mm512_storeu_si512(p.add(16).cast(), w[1]);
+        }
+    }
+    #[inline(always)]
+    unsafe fn ready(p: *const i32) -> [__m512i; 2] {
+        unsafe { [_mm512_loadu_si512(p.cast()), _mm512_loadu_si512(p.add(16).cast())] }
     }
     #[inline(always)]
     unsafe fn dot(sum: __m512i, a: [__m512i; 2], w: [__m512i; 2]) -> __m512i {
