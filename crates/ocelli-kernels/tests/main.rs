@@ -3,6 +3,7 @@
 mod convolution;
 mod elements;
 mod graphs;
+mod int8;
 mod maps;
 mod product;
 mod training;
