@@ -36,7 +36,15 @@ fn main() {
     let wanted = argument(2).unwrap_or_default();
     let rounds = argument(3).and_then(|n| n.parse().ok()).unwrap_or(15);
     for isa in sets {
-        println!("{:<28}{:>16}{:>12}{:>12}{:>8}{:>8}", isa.to_string(), "float32", "fixed", "float", "×", "×");
+        println!(
+            "{:<28}{:>16}{:>12}{:>12}{:>8}{:>8}",
+            isa.to_string(),
+            "float32",
+            "fixed",
+            "float",
+            "×",
+            "×"
+        );
         for (channels, out, side, kernel, stride, groups) in SHAPES {
             let name = format!("{channels}->{out} {side}² {kernel}×{kernel}/{stride} g{groups}");
             if !name.contains(&wanted) {
@@ -98,7 +106,8 @@ struct Job {
 
 impl Job {
     fn new(channels: usize, out: usize, side: usize, kernel: usize, stride: usize, groups: usize) -> Self {
-        let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: [kernel / 2; 2], dilation: [1; 2] };
+        let window =
+            Window { kernel: [kernel; 2], stride: [stride; 2], pad: [kernel / 2; 2], dilation: [1; 2] };
         let out_side = (side + 2 * (kernel / 2) - kernel) / stride + 1;
         let depth = channels / groups;
         let taps = kernel * kernel;

@@ -111,13 +111,7 @@ impl Shapes {
 ///
 /// # Safety
 /// [`permitted`]; the rest as there.
-pub(crate) unsafe fn conv(
-    isa: Isa,
-    x: &Conv,
-    layout: &Layout,
-    pixels: Range<usize>,
-    panels: Range<usize>,
-) {
+pub(crate) unsafe fn conv(isa: Isa, x: &Conv, layout: &Layout, pixels: Range<usize>, panels: Range<usize>) {
     let groups = layout.panel_groups();
     let rows = if pixels.len() <= TILE {
         pixels.len()
@@ -147,9 +141,7 @@ pub(crate) unsafe fn conv(
             let some = (pixels.end - first).min(at_once);
             let (a, a_stride) = match in_place {
                 // Whole tiles only: no row beyond the range is read.
-                Some(pixel) if some.is_multiple_of(rows) => {
-                    (x.input.data.wrapping_add(first * pixel), pixel)
-                }
+                Some(pixel) if some.is_multiple_of(rows) => (x.input.data.wrapping_add(first * pixel), pixel),
                 _ => {
                     // SAFETY: the scratch memory holds the rows; the rest is the caller's promise.
                     unsafe {

@@ -42,7 +42,14 @@ pub struct MapIn {
 impl MapIn {
     /// A dense map `[pictures, height, width, channels]`.
     pub fn dense(data: *const u8, [height, width, channels]: [usize; 3]) -> Self {
-        Self { data, picture: height * width * channels, row: width * channels, pixel: channels, height, width }
+        Self {
+            data,
+            picture: height * width * channels,
+            row: width * channels,
+            pixel: channels,
+            height,
+            width,
+        }
     }
 }
 
@@ -113,9 +120,10 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
                 // SAFETY: the rows fit into the scratch memory; the rest is the caller's promise.
                 unsafe {
                     if job.joined() && !kernel.spread() {
-                        let table = |first: usize, at: usize, n: usize, table: &mut [MaybeUninit<*const u8>]| {
-                            runs(isa, &job, first, at, n, rows, table);
-                        };
+                        let table =
+                            |first: usize, at: usize, n: usize, table: &mut [MaybeUninit<*const u8>]| {
+                                runs(isa, &job, first, at, n, rows, table);
+                            };
                         block_of(isa, kernel, x, &layout, first, n, panels.clone(), weights, table);
                         continue;
                     }

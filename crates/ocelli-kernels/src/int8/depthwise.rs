@@ -8,8 +8,8 @@ use core::ops::Range;
 use super::Isa;
 use super::conv::MapIn;
 use super::dot::{Dot, Kernel, V, dispatch_dot};
-use super::epilogue::{Bounds, Parameters, Requantiser, by_mode};
 use super::lanes::Lanes;
+use super::requantiser::{Bounds, Parameters, Requantiser, by_mode};
 use super::weights::Group;
 use crate::conv::Window;
 

@@ -1,9 +1,10 @@
-//! Functions of one and two codes over runs of memory. All take the instruction set of
-//! [`Isa::lanes`](super::Isa::lanes); input and output may be the same memory, but not overlap otherwise.
+//! Functions of one and two codes over runs of memory. Input and output may be the same memory, but not overlap otherwise.
 
+use super::Isa;
 use super::arithmetic::{Add, Fixed, Target, dequantise as dequantise_one, quantise as quantise_one};
-use super::epilogue::{Adder, Bounds, FIXED, Parameters};
+use super::epilogue::Adder;
 use super::lanes::Lanes;
+use super::requantiser::{Bounds, FIXED, Parameters};
 
 #[inline(always)]
 unsafe fn read<L: Lanes>(p: *const u8, n: usize) -> L::B {
@@ -33,11 +34,16 @@ unsafe fn add_of<L: Lanes>(a: *const u8, b: *const u8, y: *mut u8, n: usize, by:
 }
 
 crate::dispatch! {
-    /// `n` sums of codes (see [`Add`]).
-    ///
-    /// # Safety
-    /// `isa` must be available, the pointers valid for `n` codes.
-    pub fn add(a: *const u8, b: *const u8, y: *mut u8, n: usize, by: &Add) = add_of;
+    fn add_on(a: *const u8, b: *const u8, y: *mut u8, n: usize, by: &Add) = add_of;
+}
+
+/// `n` sums of codes (see [`Add`]).
+///
+/// # Safety
+/// `isa` must be available, the pointers valid for `n` codes.
+pub unsafe fn add(isa: Isa, a: *const u8, b: *const u8, y: *mut u8, n: usize, by: &Add) {
+    // SAFETY: the caller's promise.
+    unsafe { add_on(isa.lanes(), a, b, y, n, by) }
 }
 
 #[inline(always)]
@@ -64,11 +70,16 @@ unsafe fn quantise_of<L: Lanes>(x: *const f32, scale: f32, zero: u8, y: *mut u8,
 }
 
 crate::dispatch! {
-    /// `n` codes of real numbers (see [`arithmetic::quantise`](super::arithmetic::quantise)).
-    ///
-    /// # Safety
-    /// `isa` must be available, the pointers valid for `n` elements.
-    pub fn quantise(x: *const f32, scale: f32, zero: u8, y: *mut u8, n: usize) = quantise_of;
+    fn quantise_on(x: *const f32, scale: f32, zero: u8, y: *mut u8, n: usize) = quantise_of;
+}
+
+/// `n` codes of real numbers (see [`arithmetic::quantise`](super::arithmetic::quantise)).
+///
+/// # Safety
+/// `isa` must be available, the pointers valid for `n` elements.
+pub unsafe fn quantise(isa: Isa, x: *const f32, scale: f32, zero: u8, y: *mut u8, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { quantise_on(isa.lanes(), x, scale, zero, y, n) }
 }
 
 #[inline(always)]
@@ -89,11 +100,16 @@ unsafe fn dequantise_of<L: Lanes>(x: *const u8, scale: f32, zero: u8, y: *mut f3
 }
 
 crate::dispatch! {
-    /// `n` real numbers from their codes.
-    ///
-    /// # Safety
-    /// `isa` must be available, the pointers valid for `n` elements.
-    pub fn dequantise(x: *const u8, scale: f32, zero: u8, y: *mut f32, n: usize) = dequantise_of;
+    fn dequantise_on(x: *const u8, scale: f32, zero: u8, y: *mut f32, n: usize) = dequantise_of;
+}
+
+/// `n` real numbers from their codes.
+///
+/// # Safety
+/// `isa` must be available, the pointers valid for `n` elements.
+pub unsafe fn dequantise(isa: Isa, x: *const u8, scale: f32, zero: u8, y: *mut f32, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { dequantise_on(isa.lanes(), x, scale, zero, y, n) }
 }
 
 /// A map whose channels are multiplied by gates (squeeze and excitation).
@@ -164,12 +180,17 @@ unsafe fn gate_of<L: Lanes>(g: &Gated, pixels: core::ops::Range<usize>) {
 }
 
 crate::dispatch! {
-    /// Multiplies pixels `pixels` (counted through the batch) by their pictures' gates; see
-    /// [`arithmetic::multiply`](super::arithmetic::multiply).
-    ///
-    /// # Safety
-    /// `isa` must be available and the maps as described; several threads may compute different pixels.
-    pub fn gate(g: &Gated, pixels: core::ops::Range<usize>) = gate_of;
+    fn gate_on(g: &Gated, pixels: core::ops::Range<usize>) = gate_of;
+}
+
+/// Multiplies pixels `pixels` (counted through the batch) by their pictures' gates; see
+/// [`arithmetic::multiply`](super::arithmetic::multiply).
+///
+/// # Safety
+/// `isa` must be available and the maps as described; several threads may compute different pixels.
+pub unsafe fn gate(isa: Isa, g: &Gated, pixels: core::ops::Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { gate_on(isa.lanes(), g, pixels) }
 }
 
 /// A function of one code.
@@ -183,9 +204,7 @@ pub fn table(input: (f32, u8), output: (f32, u8), f: impl Fn(f32) -> f32) -> Tab
 
 /// The table that brings codes to another scale, as for a concatenation: `m = s_x / s_y`.
 pub fn requantisation_table(zero: u8, by: Fixed, target: Target) -> Table {
-    core::array::from_fn(|q| {
-        super::arithmetic::requantise_fixed(q as i32 - i32::from(zero), by, target)
-    })
+    core::array::from_fn(|q| super::arithmetic::requantise_fixed(q as i32 - i32::from(zero), by, target))
 }
 
 /// Applies a table to `rows` rows of `n` codes, `x_stride` and `y_stride` apart: whole maps as one row, or the channels
@@ -194,7 +213,7 @@ pub fn requantisation_table(zero: u8, by: Fixed, target: Target) -> Table {
 /// # Safety
 /// `isa` must be available and the rows valid.
 pub unsafe fn lookup(
-    isa: super::Isa,
+    isa: Isa,
     table: &Table,
     x: *const u8,
     x_stride: usize,
@@ -212,7 +231,7 @@ pub unsafe fn lookup(
 
 type LookupFn = unsafe fn(&Table, *const u8, *mut u8, usize);
 
-fn lookup_fn(isa: super::Isa) -> LookupFn {
+fn lookup_fn(isa: Isa) -> LookupFn {
     #[cfg(target_arch = "x86_64")]
     if isa.lanes() == crate::Isa::Avx512 && is_x86_feature_detected!("avx512vbmi") {
         return lookup_vbmi;

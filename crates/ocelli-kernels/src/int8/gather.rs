@@ -34,10 +34,8 @@ impl Gather<'_> {
         let (top, left) = (w.source(0, place.y, 0), w.source(1, place.x, 0));
         let bottom = top + ((w.kernel[0] - 1) * w.dilation[0]) as isize;
         let right = left + ((w.kernel[1] - 1) * w.dilation[1]) as isize;
-        let inside = top >= 0
-            && left >= 0
-            && bottom < x.input.height as isize
-            && right < x.input.width as isize;
+        let inside =
+            top >= 0 && left >= 0 && bottom < x.input.height as isize && right < x.input.width as isize;
         inside.then(|| {
             let row = place.picture * x.input.picture + top as usize * x.input.row;
             x.input.data.wrapping_add(row + left as usize * x.input.pixel)

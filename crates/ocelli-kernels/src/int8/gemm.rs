@@ -71,11 +71,8 @@ unsafe fn tile_of<D: Dot, const ROWS: usize, const PANELS: usize>(t: &Tile) {
         for p in 0..PANELS {
             for v in 0..vectors {
                 let column = p * PANEL + v * lanes;
-                let back: V<D> = if D::OFFSET == 0 {
-                    D::L::splat(0)
-                } else {
-                    offset::<D>(t.column_sums.add(column))
-                };
+                let back: V<D> =
+                    if D::OFFSET == 0 { D::L::splat(0) } else { offset::<D>(t.column_sums.add(column)) };
                 for m in 0..ROWS {
                     let sum = if D::OFFSET == 0 { acc[m][p][v] } else { D::L::add(acc[m][p][v], back) };
                     D::L::store(t.sums.add(m * SUMS_STRIDE + column), sum);

@@ -18,12 +18,14 @@ mod isa;
 pub(crate) mod lanes;
 pub mod pool;
 pub mod reference;
+pub(crate) mod requantiser;
 mod scratch;
 pub mod weights;
 
 pub use conv::{Conv, MapIn, conv};
 pub use depthwise::{Depthwise, depthwise};
-pub use epilogue::{Epilogue, Output, Requantiser, Residual};
+pub use epilogue::{Epilogue, Output, Residual};
 pub use isa::Isa;
 pub use pool::{Pooling, pool};
+pub use requantiser::Requantiser;
 pub use weights::{Packed, Weights};

@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
+use super::Isa;
 use super::arithmetic::{Fixed, Target};
 use super::conv::MapIn;
-use super::epilogue::{Bounds, FIXED, Parameters};
 use super::lanes::Lanes;
+use super::requantiser::{Bounds, FIXED, Parameters};
 use crate::conv::Window;
 
 /// How a window is summed up.
@@ -105,10 +106,14 @@ unsafe fn rows_of<L: Lanes>(x: &Pooling, rows: Range<usize>) {
 }
 
 crate::dispatch! {
-    /// Computes output rows `rows`, counted through the batch.
-    ///
-    /// # Safety
-    /// `isa` ([`Isa::lanes`](super::Isa::lanes)) must be available and the maps as described; several threads may
-    /// compute different rows.
-    pub fn pool(x: &Pooling, rows: Range<usize>) = rows_of;
+    fn rows_on(x: &Pooling, rows: Range<usize>) = rows_of;
+}
+
+/// Computes output rows `rows`, counted through the batch.
+///
+/// # Safety
+/// `isa` must be available and the maps as described; several threads may compute different rows.
+pub unsafe fn pool(isa: Isa, x: &Pooling, rows: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { rows_on(isa.lanes(), x, rows) }
 }

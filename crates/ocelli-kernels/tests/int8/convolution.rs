@@ -193,9 +193,11 @@ fn extremes_do_not_saturate() {
 #[test]
 fn extreme_sums() {
     let window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
-    let bias: Vec<i32> = [i32::MIN, i32::MIN + 1, -1, 0, 1, i32::MAX - 1, i32::MAX, 1 << 20, -1 << 20].repeat(9);
+    let bias: Vec<i32> =
+        [i32::MIN, i32::MIN + 1, -1, 0, 1, i32::MAX - 1, i32::MAX, 1 << 20, -1 << 20].repeat(9);
     let columns = bias.len();
-    let shape = ConvShape { batch: 1, input: [4, 3, 3], channels_out: columns, window, pad_end: [0, 0], groups: 1 };
+    let shape =
+        ConvShape { batch: 1, input: [4, 3, 3], channels_out: columns, window, pad_end: [0, 0], groups: 1 };
     let (x, w) = (vec![1; 36], vec![0; 4 * columns]);
     for fixed in [true, false] {
         for seed in 0..200 {
@@ -204,9 +206,16 @@ fn extreme_sums() {
             for isa in Isa::available() {
                 let mut y = vec![0u8; 9 * columns];
                 let data = y.as_mut_ptr();
-                run(isa, &x, 0, &w, &bias, &shape, |bias| mode.requantiser(bias, target), |c| {
-                    (Output::Codes { data: data.wrapping_add(c), stride: columns }, None)
-                });
+                run(
+                    isa,
+                    &x,
+                    0,
+                    &w,
+                    &bias,
+                    &shape,
+                    |bias| mode.requantiser(bias, target),
+                    |c| (Output::Codes { data: data.wrapping_add(c), stride: columns }, None),
+                );
                 for (i, q) in y.iter().enumerate() {
                     let c = i % columns;
                     assert_eq!(*q, mode.code(bias[c], c, target), "{isa} {} {mode:?}", bias[c]);

@@ -24,7 +24,7 @@ proptest! {
         for isa in Isa::available() {
             let mut y = vec![0; n];
             // SAFETY: all of length n.
-            unsafe { elementwise::add(isa.lanes(), a.as_ptr(), b.as_ptr(), y.as_mut_ptr(), n, &add) };
+            unsafe { elementwise::add(isa, a.as_ptr(), b.as_ptr(), y.as_mut_ptr(), n, &add) };
             prop_assert!(y == expected, "{isa}");
         }
     }
@@ -46,8 +46,8 @@ proptest! {
             let (mut y, mut z) = (vec![0; n], vec![0.0; n]);
             // SAFETY: all of length n.
             unsafe {
-                elementwise::quantise(isa.lanes(), x.as_ptr(), scale, zero, y.as_mut_ptr(), n);
-                elementwise::dequantise(isa.lanes(), y.as_ptr(), scale, zero, z.as_mut_ptr(), n);
+                elementwise::quantise(isa, x.as_ptr(), scale, zero, y.as_mut_ptr(), n);
+                elementwise::dequantise(isa, y.as_ptr(), scale, zero, z.as_mut_ptr(), n);
             }
             prop_assert_eq!(&y, &expected, "{}", isa);
             prop_assert!(z.iter().map(|z| z.to_bits()).eq(back.iter().copied()), "{isa}");
@@ -77,8 +77,8 @@ proptest! {
             let (all, cut) = (pictures * pixels, pictures * pixels / 3);
             // SAFETY: the buffers were made for these extents.
             unsafe {
-                elementwise::gate(isa.lanes(), &g, 0..cut);
-                elementwise::gate(isa.lanes(), &g, cut..all);
+                elementwise::gate(isa, &g, 0..cut);
+                elementwise::gate(isa, &g, cut..all);
             }
             prop_assert!(y == expected, "{isa}");
         }
@@ -140,8 +140,8 @@ proptest! {
             let rows = batch * output_size[0];
             // SAFETY: the buffers were made for these extents.
             unsafe {
-                pool(isa.lanes(), &p, 0..rows / 2);
-                pool(isa.lanes(), &p, rows / 2..rows);
+                pool(isa, &p, 0..rows / 2);
+                pool(isa, &p, rows / 2..rows);
             }
             prop_assert!(y == expected, "{isa}");
         }

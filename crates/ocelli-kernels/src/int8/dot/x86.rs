@@ -32,9 +32,7 @@ impl Dot for Madd256 {
     }
     #[inline(always)]
     unsafe fn weights(v: __m256i) -> [__m256i; 2] {
-        unsafe {
-            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)]
-        }
+        unsafe { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)] }
     }
     #[inline(always)]
     unsafe fn save(w: [__m256i; 2], p: *mut i32) {
@@ -139,9 +137,7 @@ impl Dot for Madd512 {
     }
     #[inline(always)]
     unsafe fn weights(v: __m512i) -> [__m512i; 2] {
-        unsafe {
-            [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(v)), _mm512_srai_epi16::<8>(v)]
-        }
+        unsafe { [_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(v)), _mm512_srai_epi16::<8>(v)] }
     }
     #[inline(always)]
     unsafe fn save(w: [__m512i; 2], p: *mut i32) {

@@ -103,16 +103,12 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn scale(a: __m256i, m: __m256i) -> __m256i {
-        unsafe {
-            _mm256_castps_si256(_mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_castsi256_ps(m)))
-        }
+        unsafe { _mm256_castps_si256(_mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_castsi256_ps(m))) }
     }
     #[inline(always)]
     unsafe fn round(a: __m256i) -> __m256i {
         // Too small ones become the least integer; too large ones would too.
-        unsafe {
-            _mm256_cvtps_epi32(_mm256_min_ps(_mm256_castsi256_ps(a), _mm256_set1_ps(1_073_741_824.0)))
-        }
+        unsafe { _mm256_cvtps_epi32(_mm256_min_ps(_mm256_castsi256_ps(a), _mm256_set1_ps(1_073_741_824.0))) }
     }
 
     #[inline(always)]

@@ -107,19 +107,12 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn scale(a: __m512i, m: __m512i) -> __m512i {
-        unsafe {
-            _mm512_castps_si512(_mm512_mul_ps(
-                _mm512_cvtepi32_ps(a),
-                _mm512_castsi512_ps(m),
-            ))
-        }
+        unsafe { _mm512_castps_si512(_mm512_mul_ps(_mm512_cvtepi32_ps(a), _mm512_castsi512_ps(m))) }
     }
     #[inline(always)]
     unsafe fn round(a: __m512i) -> __m512i {
         // Too small ones become the least integer; too large ones would too.
-        unsafe {
-            _mm512_cvtps_epi32(_mm512_min_ps(_mm512_castsi512_ps(a), _mm512_set1_ps(1_073_741_824.0)))
-        }
+        unsafe { _mm512_cvtps_epi32(_mm512_min_ps(_mm512_castsi512_ps(a), _mm512_set1_ps(1_073_741_824.0))) }
     }
 
     #[inline(always)]
@@ -204,10 +197,8 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn arrange([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
         unsafe {
-            let (ab, ab_high) =
-                (_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b));
-            let (cd, cd_high) =
-                (_mm512_shuffle_i32x4::<0x44>(c, d), _mm512_shuffle_i32x4::<0xee>(c, d));
+            let (ab, ab_high) = (_mm512_shuffle_i32x4::<0x44>(a, b), _mm512_shuffle_i32x4::<0xee>(a, b));
+            let (cd, cd_high) = (_mm512_shuffle_i32x4::<0x44>(c, d), _mm512_shuffle_i32x4::<0xee>(c, d));
             [
                 _mm512_shuffle_i32x4::<0x88>(ab, cd),
                 _mm512_shuffle_i32x4::<0xdd>(ab, cd),

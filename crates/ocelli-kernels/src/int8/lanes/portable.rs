@@ -10,7 +10,7 @@ fn each(f: impl Fn(usize) -> i32) -> [i32; 4] {
 
 #[inline(always)]
 fn groups(f: impl Fn(usize) -> i32) -> [[i32; 4]; 4] {
-    [each(|i| f(i)), each(|i| f(4 + i)), each(|i| f(8 + i)), each(|i| f(12 + i))]
+    [each(&f), each(|i| f(4 + i)), each(|i| f(8 + i)), each(|i| f(12 + i))]
 }
 
 #[inline(always)]
