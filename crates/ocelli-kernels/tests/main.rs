@@ -6,5 +6,6 @@ mod graphs;
 mod maps;
 mod product;
 mod training;
+mod transformer;
 mod util;
 mod versatile;

@@ -1,6 +1,7 @@
 //! Plain twins of the training kernels, as their definitions read.
 
 use crate::train::conv::ConvShape;
+use crate::train::linear::LinearShape;
 use crate::train::versatile::VersatileShape;
 
 /// Calls `visit(output, input, weight)` with the places of all products of a convolution.
@@ -88,5 +89,44 @@ pub fn conv_backward_data(shape: &ConvShape, grad: &[f32], weights: &[f32]) -> V
 pub fn conv_backward_weights(shape: &ConvShape, input: &[f32], grad: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; shape.weights_len()];
     visit(shape, |o, i, w| out[w] += grad[o] * input[i]);
+    out
+}
+
+/// Fully connected layer, without its bias.
+pub fn linear(shape: &LinearShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
+    let LinearShape { rows, features_in, features_out } = *shape;
+    let mut out = Vec::with_capacity(rows * features_out);
+    for row in 0..rows {
+        for o in 0..features_out {
+            let term = |i| f64::from(x[row * features_in + i]) * f64::from(weights[o * features_in + i]);
+            out.push((0..features_in).map(term).sum::<f64>() as f32);
+        }
+    }
+    out
+}
+
+/// Gradient of a fully connected layer's input.
+pub fn linear_backward_input(shape: &LinearShape, grad: &[f32], weights: &[f32]) -> Vec<f32> {
+    let LinearShape { rows, features_in, features_out } = *shape;
+    let mut out = Vec::with_capacity(rows * features_in);
+    for row in 0..rows {
+        for i in 0..features_in {
+            let term = |o| f64::from(grad[row * features_out + o]) * f64::from(weights[o * features_in + i]);
+            out.push((0..features_out).map(term).sum::<f64>() as f32);
+        }
+    }
+    out
+}
+
+/// Gradient of a fully connected layer's weights.
+pub fn linear_backward_weights(shape: &LinearShape, x: &[f32], grad: &[f32]) -> Vec<f32> {
+    let LinearShape { rows, features_in, features_out } = *shape;
+    let mut out = Vec::with_capacity(features_out * features_in);
+    for o in 0..features_out {
+        for i in 0..features_in {
+            let term = |row| f64::from(grad[row * features_out + o]) * f64::from(x[row * features_in + i]);
+            out.push((0..rows).map(term).sum::<f64>() as f32);
+        }
+    }
     out
 }

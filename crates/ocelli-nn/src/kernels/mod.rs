@@ -7,10 +7,13 @@
 mod autodiff;
 mod flex;
 mod graph;
+mod linear;
 mod ops;
 mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transformer_tests;
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use ocelli_kernels::train::ConvShape;
@@ -20,6 +23,7 @@ use ocelli_kernels::train::versatile::VersatileShape;
 
 use burn::backend::{Dispatch, Flex};
 use graph::GraphOps;
+use linear::LinearOps;
 use ops::KernelOps;
 use record::RecordOps;
 
@@ -161,6 +165,15 @@ pub(crate) fn recorded_dynamic_conv(
         shares.into_dispatch(),
         geometry,
     ))
+}
+
+/// `x · weightᵀ (+ bias)`: `[..., features_in]` → `[..., features_out]`, the weights `[features_out, features_in]`.
+pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::linear_with_bias(x, weight, bias.into_dispatch()),
+        None => Dispatch::linear(x, weight),
+    })
 }
 
 /// Records `x · weight (+ bias)`.
