@@ -7,9 +7,11 @@
 
 pub mod conv;
 pub mod depthwise;
+pub mod gelu;
 pub mod graph;
 pub mod join;
 mod lattice;
+pub mod layer_norm;
 pub mod linear;
 pub mod norm;
 pub mod optim;

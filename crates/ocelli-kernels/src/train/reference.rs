@@ -1,5 +1,6 @@
 //! Plain twins of the training kernels, as their definitions read.
 
+use crate::elementwise::Function;
 use crate::train::conv::ConvShape;
 use crate::train::linear::LinearShape;
 use crate::train::versatile::VersatileShape;
@@ -129,4 +130,51 @@ pub fn linear_backward_weights(shape: &LinearShape, x: &[f32], grad: &[f32]) -> 
         }
     }
     out
+}
+
+/// Layer norm of rows as long as `gain`.
+pub fn layer_norm(x: &[f32], gain: &[f32], shift: &[f32], epsilon: f64) -> Vec<f32> {
+    let hats = x.chunks_exact(gain.len()).flat_map(|row| standard(row, epsilon).0);
+    hats.enumerate()
+        .map(|(i, hat)| {
+            let i = i % gain.len();
+            (hat * f64::from(gain[i]) + f64::from(shift[i])) as f32
+        })
+        .collect()
+}
+
+/// Gradients of a layer norm's input, gain and shift.
+pub fn layer_norm_backward(x: &[f32], gain: &[f32], epsilon: f64, grad: &[f32]) -> [Vec<f32>; 3] {
+    let n = gain.len();
+    let (mut input, mut of_gain, mut of_shift) = (Vec::new(), vec![0.0f64; n], vec![0.0f64; n]);
+    for (row, grad) in x.chunks_exact(n).zip(grad.chunks_exact(n)) {
+        let (hats, inverse) = standard(row, epsilon);
+        let scaled: Vec<f64> = grad.iter().zip(gain).map(|(g, w)| f64::from(*g) * f64::from(*w)).collect();
+        let mean = scaled.iter().sum::<f64>() / n as f64;
+        let along = scaled.iter().zip(&hats).map(|(g, hat)| g * hat).sum::<f64>() / n as f64;
+        for i in 0..n {
+            input.push(((scaled[i] - mean - hats[i] * along) * inverse) as f32);
+            of_gain[i] += f64::from(grad[i]) * hats[i];
+            of_shift[i] += f64::from(grad[i]);
+        }
+    }
+    let single = |sums: Vec<f64>| sums.into_iter().map(|sum| sum as f32).collect();
+    [input, single(of_gain), single(of_shift)]
+}
+
+/// A row with mean 0 and variance 1, and what it was multiplied by.
+fn standard(row: &[f32], epsilon: f64) -> (Vec<f64>, f64) {
+    let n = row.len() as f64;
+    let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+    let inverse = 1.0 / (variance + epsilon).sqrt();
+    (row.iter().map(|&x| (f64::from(x) - mean) * inverse).collect(), inverse)
+}
+
+/// GELU and its derivative.
+pub fn gelu(x: f32) -> [f32; 2] {
+    let (erf, x) = (f64::from(Function::Erf.apply((f64::from(x) / f64::sqrt(2.0)) as f32)), f64::from(x));
+    let below = 0.5 * (1.0 + erf);
+    let density = (-0.5 * x * x).exp() / (2.0 * core::f64::consts::PI).sqrt();
+    [(x * below) as f32, (below + x * density) as f32]
 }

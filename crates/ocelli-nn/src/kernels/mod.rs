@@ -6,7 +6,9 @@
 
 mod autodiff;
 mod flex;
+mod gelu;
 mod graph;
+mod layer_norm;
 mod linear;
 mod ops;
 mod record;
@@ -22,7 +24,9 @@ use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
 
 use burn::backend::{Dispatch, Flex};
+use gelu::GeluOps;
 use graph::GraphOps;
+use layer_norm::LayerNormOps;
 use linear::LinearOps;
 use ops::KernelOps;
 use record::RecordOps;
@@ -174,6 +178,22 @@ pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Opti
         Some(bias) => Dispatch::linear_with_bias(x, weight, bias.into_dispatch()),
         None => Dispatch::linear(x, weight),
     })
+}
+
+/// Layer norm over the last dimension of `[..., features]`.
+pub(crate) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let (gain, shift) = (gain.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm(x.into_dispatch(), gain, shift, epsilon))
+}
+
+/// `x / 2 · (1 + erf(x / √2))`
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::exact_gelu(x.into_dispatch()))
 }
 
 /// Records `x · weight (+ bias)`.

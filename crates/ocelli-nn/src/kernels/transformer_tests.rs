@@ -1,9 +1,9 @@
 //! The operations of transformers and their gradients against burn's own.
 
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor, activation, module};
 
 use super::tests::{close, devices, numbers, same, tensor};
-use super::linear;
+use super::{gelu, layer_norm, linear};
 
 #[test]
 fn linear_layers_are_burns() {
@@ -38,4 +38,30 @@ fn rows_may_lie_in_any_order() {
     let w = tensor([6, 3], 2, &device).transpose();
     let plain = module::linear(x.clone(), w.clone().transpose(), None);
     close(&numbers(linear(x, w, None)), &numbers(plain), "views");
+}
+
+#[test]
+fn layer_norm_is_burns() {
+    for device in devices() {
+        for features in [3, 24, 130] {
+            let x = tensor([2, 3, 5, features], 1, &device).mul_scalar(3.0).add_scalar(0.5);
+            let gain = tensor([1, 1, 1, features], 2, &device).mul_scalar(4.0);
+            let shift = tensor([1, 1, 1, features], 3, &device);
+            let flat = |t: Tensor<4>| t.flatten::<1>(0, 3);
+            same(
+                [x, gain, shift],
+                |[x, gain, shift]| layer_norm(x, flat(gain), flat(shift), 1e-3),
+                |[x, gain, shift]| module::layer_norm(x, flat(gain), Some(flat(shift)), 1e-3),
+                &format!("{features} features"),
+            );
+        }
+    }
+}
+
+#[test]
+fn gelu_is_burns() {
+    for device in devices() {
+        let x = tensor([2, 3, 11, 12], 1, &device).mul_scalar(6.0);
+        same([x], |[x]| gelu(x), |[x]| activation::gelu(x), "GELU");
+    }
 }
