@@ -1,6 +1,7 @@
 //! The training kernels of transformers against their plain twins, on every instruction set of this machine.
 
 use ocelli_kernels::Isa;
+use ocelli_kernels::train::attention::{self, AttentionShape, Heads, Joined, Operands};
 use ocelli_kernels::train::layer_norm::{self, LayerShape};
 use ocelli_kernels::train::linear::{self, LinearShape};
 use ocelli_kernels::train::{gelu, reference};
@@ -74,6 +75,91 @@ fn check_layer_norm(shape: LayerShape, seed: u64) {
     }
 }
 
+/// The vectors of one head out of `[batch, tokens, heads, dim]`.
+fn head_of(x: &[f32], [batch, head]: [usize; 2], [heads, tokens, dim]: [usize; 3]) -> Vec<f32> {
+    let at = |token| ((batch * tokens + token) * heads + head) * dim;
+    (0..tokens).flat_map(|token| x[at(token)..][..dim].to_vec()).collect()
+}
+
+/// The parts `[batch, tokens, heads · dim]` of a tensor that holds all, one behind the other for every token.
+fn parted(x: &[f32], widths: &[usize]) -> Vec<Vec<f32>> {
+    let whole: usize = widths.iter().sum();
+    let start = |part: usize| widths[..part].iter().sum::<usize>();
+    let part =
+        |i: usize| x.chunks_exact(whole).flat_map(move |token| token[start(i)..][..widths[i]].to_vec());
+    (0..widths.len()).map(|i| part(i).collect()).collect()
+}
+
+fn check_attention(shape: AttentionShape, joined: Joined, by_head: bool, seed: u64) {
+    let AttentionShape { batch, heads, queries, keys, dim, values } = shape;
+    let sides = [heads * dim, heads * dim, heads * values];
+    let parts: Vec<&[usize]> = match joined {
+        Joined::Apart => vec![&sides[..1], &sides[1..2], &sides[2..]],
+        Joined::Pair => vec![&sides[..2], &sides[2..]],
+        Joined::All => vec![&sides[..]],
+    };
+    let rows = |i: usize| batch * if i == 0 { queries } else { keys };
+    let stored: Vec<Vec<f32>> = (parts.iter().enumerate())
+        .map(|(i, widths)| random(rows(i) * widths.iter().sum::<usize>(), seed + i as u64))
+        .map(|list| list.iter().map(|x| 2.0 * x).collect())
+        .collect();
+    let apart: Vec<Vec<f32>> =
+        stored.iter().zip(&parts).flat_map(|(data, widths)| parted(data, widths)).collect();
+    let grad = random(shape.output_len(), seed + 9);
+    let scale = 1.0 / (dim as f32).sqrt();
+    // `[batch, heads, tokens, dim]`, for operands that are not joined.
+    let turned = |x: &[f32], tokens, dim| -> Vec<f32> {
+        let of = |b, h| head_of(x, [b, h], [heads, tokens, dim]);
+        (0..batch * heads).flat_map(|i| of(i / heads, i % heads)).collect()
+    };
+    let by_heads =
+        [turned(&apart[0], queries, dim), turned(&apart[1], keys, dim), turned(&apart[2], keys, values)];
+    let head_major = |data, tokens, dim| Heads { data, strides: [heads * tokens * dim, tokens * dim, dim] };
+    let operands = match joined {
+        Joined::Apart if by_head => Operands {
+            q: head_major(&by_heads[0], queries, dim),
+            k: head_major(&by_heads[1], keys, dim),
+            v: head_major(&by_heads[2], keys, values),
+        },
+        _ => {
+            let place = [[0, 0, 1], [1, 0, 1], [2, 0, 1]];
+            let place = match joined {
+                Joined::Apart => place,
+                Joined::Pair => [[0, 0, 2], [0, 1, 2], [1, 0, 1]],
+                Joined::All => [[0, 0, 3], [0, 1, 3], [0, 2, 3]],
+            };
+            let heads_of = |i: usize, tokens, dim| {
+                Heads::joined(&stored[place[i][0]], [tokens, heads, dim], [place[i][1], place[i][2]])
+            };
+            Operands { q: heads_of(0, queries, dim), k: heads_of(1, keys, dim), v: heads_of(2, keys, values) }
+        }
+    };
+    for isa in Isa::available() {
+        let what = format!("{isa}, {joined:?}, {shape:?}");
+        let found = attention::forward(isa, &shape, scale, &operands);
+        let of_output = Heads::joined(&grad, [queries, heads, values], [0, 1]);
+        let kept = (&found.output[..], &found.log_sums[..]);
+        let back = attention::backward(isa, &shape, scale, &operands, kept, of_output, joined);
+        let back: Vec<Vec<f32>> =
+            back.iter().zip(&parts).flat_map(|(data, widths)| parted(data, widths)).collect();
+        for (b, h) in (0..batch).flat_map(|b| (0..heads).map(move |h| (b, h))) {
+            let of = |x: &[f32], tokens, dim| head_of(x, [b, h], [heads, tokens, dim]);
+            let (q, k, v) =
+                (of(&apart[0], queries, dim), of(&apart[1], keys, dim), of(&apart[2], keys, values));
+            let grad = of(&grad, queries, values);
+            let (plain, gradients) =
+                reference::attention([&q, &k, &v], [dim, values], f64::from(scale), &grad);
+            // Scores are sums of `dim` products up to four, and errors of exponents are relative errors.
+            let summed = 4.0 * (dim as f32).sqrt() * 4.0;
+            close(&of(&found.output, queries, values), &plain, summed, &what);
+            let wide = summed * (queries.max(values) as f32).sqrt().max(2.0) * 2.0;
+            close(&of(&back[0], queries, dim), &gradients[0], wide, &format!("queries, {what}"));
+            close(&of(&back[1], keys, dim), &gradients[1], wide, &format!("keys, {what}"));
+            close(&of(&back[2], keys, values), &gradients[2], wide, &format!("values, {what}"));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -88,6 +174,19 @@ proptest! {
     #[test]
     fn layer_norm_is_its_definition(rows in 0usize..60, features in 3usize..150, seed in 0u64..1000) {
         check_layer_norm(LayerShape { rows, features }, seed);
+    }
+
+    #[test]
+    fn attention_is_its_definition(
+        (batch, heads, queries, keys) in (1usize..3, 1usize..4, 0usize..50, 1usize..50),
+        (dim, values) in (1usize..40, 1usize..40),
+        by_head in any::<bool>(),
+        seed in 0u64..1000,
+    ) {
+        let shape = AttentionShape { batch, heads, queries, keys, dim, values };
+        check_attention(shape, Joined::Apart, by_head, seed);
+        check_attention(AttentionShape { queries: keys, ..shape }, Joined::Pair, false, seed);
+        check_attention(AttentionShape { queries: keys, values: dim, ..shape }, Joined::All, false, seed);
     }
 
     #[test]
@@ -119,6 +218,15 @@ fn large_layer_norms_are_their_definition() {
     }
 }
 
+/// Heads as TNT and text models have them, in several blocks of tokens.
+#[test]
+fn large_attentions_are_their_definition() {
+    for (batch, heads, tokens, dim) in [(70, 4, 16, 6), (2, 3, 197, 64), (1, 2, 130, 24), (3, 2, 32, 32)] {
+        let shape = AttentionShape { batch, heads, queries: tokens, keys: tokens, dim, values: dim };
+        check_attention(shape, Joined::Pair, false, 1);
+    }
+}
+
 /// Sums must not depend on the number of threads.
 #[test]
 fn threads_do_not_change_a_bit_of_transformers() {
@@ -134,7 +242,16 @@ fn threads_do_not_change_a_bit_of_transformers() {
             let found = layer_norm::forward(isa, norm, &x, &w[..30], &w[30..60], 1e-5);
             let statistics = (&found.mean[..], &found.inverse[..]);
             let back = layer_norm::backward(isa, norm, &x, &w[..30], statistics, &grad[..x.len()]);
+            let heads = AttentionShape { batch: 10, heads: 2, queries: 100, keys: 100, dim: 15, values: 15 };
+            let part = |i: usize| Heads::joined(&grad, [100, 2, 15], [i, 3]);
+            let operands = Operands { q: part(0), k: part(1), v: part(2) };
+            let attended = attention::forward(isa, &heads, 0.3, &operands);
+            let kept = (&attended.output[..], &attended.log_sums[..]);
+            let joined = Joined::All;
+            let of_heads = attention::backward(isa, &heads, 0.3, &operands, kept, part(1), joined).remove(0);
             [
+                of_heads,
+                attended.output.clone(),
                 found.output,
                 back.input,
                 back.gain,

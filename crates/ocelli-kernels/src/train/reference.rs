@@ -178,3 +178,40 @@ pub fn gelu(x: f32) -> [f32; 2] {
     let density = (-0.5 * x * x).exp() / (2.0 * core::f64::consts::PI).sqrt();
     [(x * below) as f32, (below + x * density) as f32]
 }
+
+/// Attention of one head: the output of `q`, `k` and `v`, rows of `dim` (values: `width`) elements, and the gradients of the
+/// three for that of the output.
+pub fn attention(
+    [q, k, v]: [&[f32]; 3],
+    [dim, width]: [usize; 2],
+    scale: f64,
+    grad: &[f32],
+) -> (Vec<f32>, [Vec<f32>; 3]) {
+    let wide = |list: &[f32]| -> Vec<f64> { list.iter().map(|&x| f64::from(x)).collect() };
+    let (q, k, v, grad) = (wide(q), wide(k), wide(v), wide(grad));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut out = vec![0.0f64; q.len() / dim * width];
+    let (mut of_q, mut of_k, mut of_v) =
+        (vec![0.0f64; q.len()], vec![0.0f64; k.len()], vec![0.0f64; v.len()]);
+    let add = |to: &mut [f64], from: &[f64], factor: f64| {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += factor * from);
+    };
+    for (i, query) in q.chunks_exact(dim).enumerate() {
+        let scores: Vec<f64> = k.chunks_exact(dim).map(|key| scale * dot(query, key)).collect();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = scores.iter().map(|score| (score - largest).exp()).sum();
+        let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp() / sum).collect();
+        let grad = &grad[i * width..(i + 1) * width];
+        let slopes: Vec<f64> = v.chunks_exact(width).map(|value| dot(grad, value)).collect();
+        let along = dot(&shares, &slopes);
+        for (j, share) in shares.iter().enumerate() {
+            let slope = scale * share * (slopes[j] - along);
+            add(&mut out[i * width..(i + 1) * width], &v[j * width..(j + 1) * width], *share);
+            add(&mut of_v[j * width..(j + 1) * width], grad, *share);
+            add(&mut of_q[i * dim..(i + 1) * dim], &k[j * dim..(j + 1) * dim], slope);
+            add(&mut of_k[j * dim..(j + 1) * dim], query, slope);
+        }
+    }
+    let single = |list: Vec<f64>| list.into_iter().map(|x| x as f32).collect();
+    (single(out), [of_q, of_k, of_v].map(single))
+}

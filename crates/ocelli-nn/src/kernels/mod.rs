@@ -4,6 +4,7 @@
 //! burn's operations: other devices compute with their own kernels, and the capture device records the network as
 //! what it is.
 
+mod attention;
 mod autodiff;
 mod flex;
 mod gelu;
@@ -23,6 +24,7 @@ use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
 
+use attention::AttentionOps;
 use burn::backend::{Dispatch, Flex};
 use gelu::GeluOps;
 use graph::GraphOps;
@@ -194,6 +196,30 @@ pub(crate) fn layer_norm<const D: usize>(
 /// `x / 2 · (1 + erf(x / √2))`
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::exact_gelu(x.into_dispatch()))
+}
+
+/// Attention of `[batch, heads, tokens, dim]` each.
+pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let scale = scale_of(q.dims()[3]);
+    let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(Dispatch::attend(q, k, v, scale))
+}
+
+/// Attention of queries and keys `[batch, tokens, 2 · heads · dim]`, with values `[batch, tokens, heads · width]`.
+pub(crate) fn attend_pair(qk: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
+    let scale = scale_of(qk.dims()[2] / (2 * heads));
+    Tensor::from_dispatch(Dispatch::attend_pair(qk.into_dispatch(), v.into_dispatch(), heads, scale))
+}
+
+/// Attention of queries, keys and values `[batch, tokens, 3 · heads · dim]`.
+pub(crate) fn attend_joined(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let scale = scale_of(qkv.dims()[2] / (3 * heads));
+    Tensor::from_dispatch(Dispatch::attend_joined(qkv.into_dispatch(), heads, scale))
+}
+
+/// What products of vectors of `dim` elements are multiplied by.
+fn scale_of(dim: usize) -> f32 {
+    (1.0 / (dim as f64).sqrt()) as f32
 }
 
 /// Records `x · weight (+ bias)`.

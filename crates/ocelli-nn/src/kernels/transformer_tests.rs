@@ -1,9 +1,11 @@
 //! The operations of transformers and their gradients against burn's own.
 
+use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor, activation, module};
 
 use super::tests::{close, devices, numbers, same, tensor};
-use super::{gelu, layer_norm, linear};
+use super::{attend, attend_joined, attend_pair, gelu, layer_norm, linear};
+use crate::attention::{by_head, parts};
 
 #[test]
 fn linear_layers_are_burns() {
@@ -64,4 +66,64 @@ fn gelu_is_burns() {
         let x = tensor([2, 3, 11, 12], 1, &device).mul_scalar(6.0);
         same([x], |[x]| gelu(x), |[x]| activation::gelu(x), "GELU");
     }
+}
+
+/// burn's attention, which keeps gradients.
+fn plain_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    module::attention_fallback(q, k, v, None, None, AttentionModuleOptions::default())
+}
+
+#[test]
+fn attention_is_burns() {
+    for device in devices() {
+        for [queries, keys, dim, width] in [[16, 16, 6, 6], [5, 9, 7, 3], [120, 130, 20, 33]] {
+            let q = tensor([2, 3, queries, dim], 1, &device);
+            let k = tensor([2, 3, keys, dim], 2, &device);
+            let v = tensor([2, 3, keys, width], 3, &device);
+            let what = format!("{queries} x {keys} tokens of {dim} and {width}");
+            same([q, k, v], |[q, k, v]| attend(q, k, v), |[q, k, v]| plain_attention(q, k, v), &what);
+        }
+    }
+}
+
+#[test]
+fn joined_attention_is_burns() {
+    for device in devices() {
+        for [tokens, heads, dim] in [[16, 4, 6], [100, 2, 20]] {
+            let rows = |x: Tensor<4>| x.flatten::<3>(1, 2);
+            let back = |x: Tensor<4>| x.swap_dims(1, 2).reshape([2, 1, tokens, heads * dim]);
+            let map = |x: Tensor<3>| x.reshape([2, 1, tokens, heads * dim]);
+            let x = tensor([2, 1, tokens, 3 * heads * dim], 1, &device);
+            same(
+                [x],
+                |[x]| map(attend_joined(rows(x), heads)),
+                |[x]| {
+                    let [q, k, v] = parts(rows(x), heads);
+                    back(plain_attention(q, k, v))
+                },
+                "all joined",
+            );
+            let qk = tensor([2, 1, tokens, 2 * heads * dim], 1, &device);
+            let v = tensor([2, 1, tokens, heads * dim], 2, &device);
+            same(
+                [qk, v],
+                |[qk, v]| map(attend_pair(rows(qk), rows(v), heads)),
+                |[qk, v]| {
+                    let [q, k] = parts(rows(qk), heads);
+                    back(plain_attention(q, k, by_head(rows(v), heads)))
+                },
+                "a pair",
+            );
+        }
+    }
+}
+
+#[test]
+fn heads_may_lie_in_any_order() {
+    let device = Device::flex();
+    let q = tensor([2, 20, 3, 8], 1, &device).swap_dims(1, 2);
+    let k = tensor([2, 3, 8, 21], 2, &device).swap_dims(2, 3);
+    let v = tensor([2, 3, 40, 9], 3, &device).narrow(2, 7, 21);
+    let plain = plain_attention(q.clone(), k.clone(), v.clone());
+    close(&numbers(attend(q, k, v)), &numbers(plain), "views");
 }
