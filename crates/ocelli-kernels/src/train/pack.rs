@@ -8,6 +8,9 @@ use crate::train::transpose;
 /// Panels that are packed side by side.
 pub const SIDE: usize = 8;
 
+/// Rows that are asked for ahead: what is packed has often left the cache since it was computed.
+const AHEAD: usize = 12;
+
 /// A dense matrix as the right operand of a product.
 #[derive(Clone, Copy, Debug)]
 pub enum Right {
@@ -97,7 +100,9 @@ unsafe fn straight_of<S: Simd>(from: *const f32, stride: usize, depth: usize, wi
         let full = width / PANEL;
         for k in 0..depth {
             let (from, out) = (from.add(k * stride), out.add(k * PANEL));
+            let later = from.wrapping_add(AHEAD * stride);
             for panel in 0..full {
+                S::prefetch(later.wrapping_add(panel * PANEL));
                 for v in (0..PANEL).step_by(S::LANES) {
                     let x = S::load(from.add(panel * PANEL + v));
                     S::store(out.add(panel * depth * PANEL + v), x);

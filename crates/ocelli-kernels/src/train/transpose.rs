@@ -95,6 +95,8 @@ unsafe fn padded_avx512(
         for (j, row) in a.iter_mut().enumerate() {
             if j < rows {
                 *row = _mm512_maskz_loadu_ps(mask, from.add(j * from_stride));
+                // The block below comes soon; any address will do.
+                _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add((j + PANEL) * from_stride).cast());
             }
         }
         store_avx512(turned_avx512(a), out, out_stride, columns);

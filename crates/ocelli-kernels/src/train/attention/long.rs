@@ -70,7 +70,7 @@ pub(super) unsafe fn forward(
     let mut inverse = [0.0; BLOCK];
     // SAFETY: the caller's promise; the scores have a row for every query of a block.
     unsafe {
-        let (q, out) = (x.q.head(batch, head), out.head(batch, head).cast_const().cast_mut());
+        let (q, out) = (x.q.head(batch, head), out.head(batch, head));
         let k = pack(isa, Right::Turned(x.k.head(batch, head), x.k.strides[2]), dim, keys);
         let v = pack(isa, Right::Straight(x.v.head(batch, head), x.v.strides[2]), keys, values);
         let out_stride = shape.heads * values;
