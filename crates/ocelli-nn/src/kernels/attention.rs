@@ -37,7 +37,7 @@ pub trait AttentionOps: Backend {
     fn attend_joined(qkv: FloatTensor<Self>, heads: usize, scale: f32) -> FloatTensor<Self>;
 }
 
-/// An attention over `N` tensors.
+/// What is computed of one, two or three tensors.
 #[derive(Clone, Debug)]
 struct Attention {
     shape: AttentionShape,
@@ -162,7 +162,7 @@ impl AttentionOps for Flex {
     }
 }
 
-/// Attention of one, two or three tensors.
+/// The way back.
 #[derive(Debug)]
 struct Attend;
 

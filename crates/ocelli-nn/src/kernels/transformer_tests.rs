@@ -127,3 +127,23 @@ fn heads_may_lie_in_any_order() {
     let plain = plain_attention(q.clone(), k.clone(), v.clone());
     close(&numbers(attend(q, k, v)), &numbers(plain), "views");
 }
+
+#[test]
+fn recorded_transformers_are_burns() {
+    let device = Device::capture();
+    let captured = device.capture_scope(|scope| {
+        let x = Tensor::<3>::zeros([2, 5, 12], &device);
+        let x = crate::LayerNorm::new(12, &device).forward(x);
+        let qk = crate::LinearConfig::new(12, 24).init(&device).forward(x.clone());
+        let y = crate::attention_of_pair(qk, x, 3);
+        let y = crate::attention_of_joined(Tensor::cat(vec![y.clone(), y.clone(), y], 2), 2);
+        let y = crate::Activation::Gelu.forward(y);
+        let y = y.try_into_primitive::<burn_capture::CaptureBackend>().expect("on the capture device").id();
+        scope.complete([], [y])
+    });
+    let text = format!("{:?}", captured.expect("a complete scope").graph.operations);
+    for name in ["LayerNorm", "Linear", "Attention", "Gelu"] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    assert!(!text.contains("Custom"), "{text}");
+}
