@@ -7,5 +7,6 @@ mod int8;
 mod maps;
 mod product;
 mod training;
+mod transformer;
 mod util;
 mod versatile;

@@ -8,6 +8,7 @@
 //! autodiff device and the layer's own flag is enabled. `module.valid()` switches both off.
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
 pub mod convolution;
 pub mod cost;
@@ -39,6 +40,7 @@ pub mod versatile;
 pub mod weights;
 
 pub use activation::Activation;
+pub use attention::{attention, attention_of_joined, attention_of_pair};
 pub use conv::{Conv2d, Conv2dConfig};
 pub use convolution::{ConvKind, Convolution};
 pub use dropout::{DropPath, Dropout};
