@@ -54,7 +54,9 @@ impl Moments {
         }
         if rows * k * (k + n) <= FEW_PRODUCTS {
             for (x, y) in inputs.chunks_exact(k).zip(outputs.chunks_exact(n)) {
-                for (all, a) in self.inputs.chunks_exact_mut(k).zip(x).chain(self.outputs.chunks_exact_mut(k).zip(y)) {
+                for (all, a) in
+                    self.inputs.chunks_exact_mut(k).zip(x).chain(self.outputs.chunks_exact_mut(k).zip(y))
+                {
                     all.iter_mut().zip(x).for_each(|(sum, b)| *sum += f64::from(*a) * f64::from(*b));
                 }
             }
@@ -221,9 +223,7 @@ impl<'a> Soft<'a> {
     /// How far every weight has moved.
     fn moved(&self, h: &[f64]) -> Vec<f32> {
         let now = |i: usize| self.scale(i) * (self.floors[i] + h[i]).clamp(-self.most, self.most);
-        (0..h.len())
-            .map(|i| (now(i) - f64::from(self.weights[i])) as f32)
-            .collect()
+        (0..h.len()).map(|i| (now(i) - f64::from(self.weights[i])) as f32).collect()
     }
 
     /// The loss and its gradient; `beta`: the regulariser's exponent, none without it.

@@ -297,7 +297,9 @@ impl CodesShape {
                 height.div_ceil(4) * width * int8::depthwise::padded(self.groups) * 4
             }
             _ => {
-                gemm::panels(self.columns) * int8::weights::Layout::new(self.depth, self.kernel).panel_groups() * 64
+                gemm::panels(self.columns)
+                    * int8::weights::Layout::new(self.depth, self.kernel).panel_groups()
+                    * 64
             }
         }
     }

@@ -13,6 +13,7 @@ mod names;
 mod onnx;
 #[path = "../../ocelli-graph/tests/ops/runtime.rs"]
 mod onnx_runtime;
+mod quantised;
 mod zoo;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use super::{Bind, Builder, Places};
 use crate::error::EngineError;
 use crate::prepare::{Kernel, LayerWeights, conv_shape};
 use crate::steps::codes::Pair;
-use crate::steps::integers::{ConvCodes, DepthwiseCodes, GateCodes, Pick, PoolCodes, Place};
+use crate::steps::integers::{ConvCodes, DepthwiseCodes, GateCodes, Pick, Place, PoolCodes};
 use crate::view::View;
 
 fn map_in(places: &Places, view: &View) -> MapIn {
@@ -27,8 +27,7 @@ fn add_of(node: &Node, sum: &CodeSum) -> Result<Add, EngineError> {
     let [low, high] = sum.bounds;
     let target = Target { zero: sum.output.zero_point as u8, low, high };
     let zeros = [sum.own, sum.other].map(|codes| codes.zero_point as u8);
-    Add::new([sum.own.scale, sum.other.scale], zeros, sum.output.scale, target)
-        .ok_or_else(|| too_far(node))
+    Add::new([sum.own.scale, sum.other.scale], zeros, sum.output.scale, target).ok_or_else(|| too_far(node))
 }
 
 fn too_far(node: &Node) -> EngineError {
@@ -79,7 +78,7 @@ impl Builder<'_> {
     }
 
     /// A view of codes or numbers as pixels of a map.
-    fn pixels(&mut self, node: &Node, view: &View) -> View {
+    fn evenly(&mut self, node: &Node, view: &View) -> View {
         match view.as_pixels() {
             Some(_) => view.clone(),
             None => self.copied(&node.name, view, View::channels_last),
@@ -151,10 +150,15 @@ impl Builder<'_> {
                 let view = self.view(*node.inputs.last().expect("the residual is the last input"))?;
                 let view = as_picture(&view);
                 let view = if view.shape.len() == 4 {
-                    self.pixels(node, &view)
+                    self.evenly(node, &view)
                 } else {
-                    let dense = if view.is_dense() { view } else { self.copied(&node.name, &view, View::dense) };
-                    View { shape: output.shape.clone(), strides: vec![channels_out, 1, channels_out, channels_out], ..dense }
+                    let dense =
+                        if view.is_dense() { view } else { self.copied(&node.name, &view, View::dense) };
+                    View {
+                        shape: output.shape.clone(),
+                        strides: vec![channels_out, 1, channels_out, channels_out],
+                        ..dense
+                    }
                 };
                 Some((view, add_of(node, sum)?))
             }
@@ -187,11 +191,8 @@ impl Builder<'_> {
         let columns = channels_out / groups;
         let kind = if window.is_pointwise() { "pointwise int8" } else { "conv int8" };
         let bind: Bind = Box::new(move |places| {
-            let place = if codes {
-                Place::Codes(places.codes(&output))
-            } else {
-                Place::Numbers(places.of(&output))
-            };
+            let place =
+                if codes { Place::Codes(places.codes(&output)) } else { Place::Numbers(places.of(&output)) };
             Box::new(ConvCodes {
                 input: map_in(places, &input),
                 window,
@@ -224,11 +225,8 @@ impl Builder<'_> {
     }
 
     pub(super) fn mul_codes(&mut self, node: &Node, product: &CodeProduct) -> Result<(), EngineError> {
-        let target = Target {
-            zero: product.output.zero_point as u8,
-            low: 0,
-            high: product.output.highest() as u8,
-        };
+        let target =
+            Target { zero: product.output.zero_point as u8, low: 0, high: product.output.highest() as u8 };
         let factor =
             f64::from(product.own.scale) * f64::from(product.other.scale) / f64::from(product.output.scale);
         let by = Fixed::new(factor).ok_or_else(|| too_far(node))?;
@@ -273,8 +271,7 @@ impl Builder<'_> {
             .map_err(|_| Self::unsupported(node, "codes of something else than a map"))?;
         let by = arithmetic::mean_multiplier(mean.input.scale, mean.output.scale, height * width)
             .ok_or_else(|| too_far(node))?;
-        let target =
-            Target { zero: mean.output.zero_point as u8, low: 0, high: mean.output.highest() as u8 };
+        let target = Target { zero: mean.output.zero_point as u8, low: 0, high: mean.output.highest() as u8 };
         let y = self.room(node.outputs[0], |root, shape| {
             if shape.len() == 4 { View::channels_last(root, shape) } else { View::dense(root, shape) }
         });

@@ -145,7 +145,9 @@ impl Step for Combine {
             let own = shared.get();
             if let (Pair::Sum(by), [1, 1, 1]) = (&own.pair, own.split.inner) {
                 // SAFETY: the nest was made for these operands.
-                return unsafe { elementwise::add(isa, own.a.add(of_a), own.b.add(of_b), own.y.add(at), n, by) };
+                return unsafe {
+                    elementwise::add(isa, own.a.add(of_a), own.b.add(of_b), own.y.add(at), n, by)
+                };
             }
             for i in 0..n {
                 // SAFETY: the nest was made for these operands.
@@ -153,7 +155,9 @@ impl Step for Combine {
                     let (a, b) = (*own.a.add(of_a + i * a_step), *own.b.add(of_b + i * b_step));
                     *own.y.add(at + i * to) = match &own.pair {
                         Pair::Sum(sum) => sum.apply(a, b),
-                        Pair::Product { zeros, by, target } => arithmetic::multiply(a, b, *zeros, *by, *target),
+                        Pair::Product { zeros, by, target } => {
+                            arithmetic::multiply(a, b, *zeros, *by, *target)
+                        }
                     };
                 }
             }

@@ -116,7 +116,8 @@ pub(crate) struct DepthwiseCodes {
 impl Step for DepthwiseCodes {
     fn run(&self, context: &mut Context<'_, '_>) {
         let isa = Isa::best();
-        let work = self.rows * self.output_size[1] * self.channels * self.window.kernel[0] * self.window.kernel[1];
+        let work =
+            self.rows * self.output_size[1] * self.channels * self.window.kernel[0] * self.window.kernel[1];
         let count = tasks(work / 8, context.pool.threads(), self.rows);
         let shared = Shared(self);
         context.pool.run(count, &|task| {
@@ -163,7 +164,8 @@ pub(crate) struct PoolCodes {
 impl Step for PoolCodes {
     fn run(&self, context: &mut Context<'_, '_>) {
         let isa = Isa::best();
-        let work = self.rows * self.output_size[1] * self.channels * self.window.kernel[0] * self.window.kernel[1];
+        let work =
+            self.rows * self.output_size[1] * self.channels * self.window.kernel[0] * self.window.kernel[1];
         let count = tasks(work / 16, context.pool.threads(), self.rows);
         let shared = Shared(self);
         context.pool.run(count, &|task| {

@@ -120,7 +120,7 @@ unsafe fn multiply(
                 // SAFETY: the columns exist, and the panels are this task's own.
                 unsafe {
                     let out = packed.at(panel * depth * PANEL);
-                    operand.right().from_column((first + panel) * PANEL).pack(isa, depth, width, out);
+                    operand.right().starting_at((first + panel) * PANEL).pack(isa, depth, width, out);
                 }
             });
         }

@@ -25,7 +25,7 @@ impl Right {
     ///
     /// # Safety
     /// The column must exist.
-    pub unsafe fn from_column(self, column: usize) -> Self {
+    pub unsafe fn starting_at(self, column: usize) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             match self {

@@ -71,7 +71,11 @@ impl Mode {
         let m: Vec<f64> = (0..columns)
             .map(|_| {
                 let near = scale * (0.25 + next() as f64 / (1u64 << 44) as f64);
-                if odd && next().is_multiple_of(8) { 2f64.powi((next() % 70) as i32 - 46) * 1.37 } else { near }
+                if odd && next().is_multiple_of(8) {
+                    2f64.powi((next() % 70) as i32 - 46) * 1.37
+                } else {
+                    near
+                }
             })
             .collect();
         if fixed {
