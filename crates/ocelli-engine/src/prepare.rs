@@ -316,9 +316,15 @@ impl CodesShape {
         if kernel == Kernel::DepthwiseCodes { 1 } else { self.groups }
     }
 
+    /// Bytes of all packed weights. Kernels may read beyond those of the last group.
+    fn all_bytes(&self, kernel: Kernel) -> usize {
+        let slack = if kernel == Kernel::DepthwiseCodes { 0 } else { int8::weights::SLACK * 64 };
+        self.pieces(kernel) * self.bytes(kernel) + slack
+    }
+
     /// Words of four bytes in all: weights, sums, whether all weights have seven bits.
     fn len(&self, kernel: Kernel) -> usize {
-        self.pieces(kernel) * self.bytes(kernel) / 4 + self.sums(kernel) + 1
+        self.all_bytes(kernel) / 4 + self.sums(kernel) + 1
     }
 }
 
@@ -353,11 +359,12 @@ fn pack_codes(graph: &Graph, node: &Node, weights: &[i8]) -> Result<Packed, Engi
         let own = s.columns * s.depth * s.kernel[0] * s.kernel[1];
         for own in weights.chunks_exact(own.max(1)) {
             let packed = int8::Packed::new(own, s.columns, s.depth, s.kernel);
-            add(&packed.groups);
+            add(&packed.groups[..s.bytes(Kernel::DenseCodes) / 64]);
             sums.extend(packed.sums);
         }
         Kernel::DenseCodes
     };
+    bytes.resize(s.all_bytes(kernel), 0);
     let seven = weights.iter().all(|w| (-63..=63).contains(w));
     let words = bytes.as_chunks().0.iter().map(|four| f32::from_ne_bytes(*four));
     let rest = sums.into_iter().chain([i32::from(seven)]).map(|sum| f32::from_bits(sum as u32));
@@ -386,7 +393,7 @@ impl LayerWeights {
         }
         let bytes = s.bytes(kernel);
         let rest: Vec<i32> =
-            words[s.pieces(kernel) * bytes / 4..].iter().map(|word| word.to_bits() as i32).collect();
+            words[s.all_bytes(kernel) / 4..].iter().map(|word| word.to_bits() as i32).collect();
         let (last, all) = rest.split_last()?;
         let sums = match kernel {
             Kernel::DepthwiseCodes => all.to_vec(),
