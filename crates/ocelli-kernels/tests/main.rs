@@ -2,6 +2,7 @@
 
 mod convolution;
 mod elements;
+mod fake_quant;
 mod graphs;
 mod int8;
 mod maps;

@@ -22,6 +22,7 @@ pub fn experiments() -> Vec<Experiment> {
         versatile_filters(),
         super::drnet::experiment(),
         penal_connection(),
+        super::quantisation::experiment(),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod drnet;
 mod experiments;
+mod quantisation;
 mod run;
 mod write_up;
 

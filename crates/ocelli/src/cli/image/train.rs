@@ -174,7 +174,7 @@ pub fn start(
 }
 
 /// Where no network is named, the weights' own: a model file says what it is.
-fn network_of_weights(config: &mut RunConfig) -> Result<()> {
+pub(in crate::cli) fn network_of_weights(config: &mut RunConfig) -> Result<()> {
     if !config.model.is_empty() || config.network.is_some() {
         return Ok(());
     }
@@ -190,7 +190,7 @@ fn network_of_weights(config: &mut RunConfig) -> Result<()> {
 }
 
 /// The network to train, before the number of classes is known.
-fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
+pub(in crate::cli) fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
     let options = Options { drop_rate: config.drop_rate, ..Default::default() };
     let mut network = match &config.network {
         Some(network) => {
@@ -212,15 +212,15 @@ fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
 }
 
 /// A task ready to run.
-struct Prepared {
-    task: ClassifyTask,
-    network: Network,
-    pictures: usize,
+pub(in crate::cli) struct Prepared {
+    pub(in crate::cli) task: ClassifyTask,
+    pub(in crate::cli) network: Network,
+    pub(in crate::cli) pictures: usize,
     held_out: usize,
     started_from: Option<String>,
 }
 
-fn prepare(
+pub(in crate::cli) fn prepare(
     config: &RunConfig,
     mut network_config: NetworkConfig,
     data: DatasetPair,
@@ -316,7 +316,7 @@ impl Prepared {
 }
 
 /// The first Ctrl-C ends the run at the next step with a checkpoint, the second ends the program.
-fn on_interrupt(stop: Arc<AtomicBool>) {
+pub(in crate::cli) fn on_interrupt(stop: Arc<AtomicBool>) {
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
