@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use ocelli_graph::{Graph, ValueId};
+use ocelli_graph::{Graph, Node, ValueId};
 
 use crate::error::EngineError;
 use crate::prepare::{self, Packed};
@@ -144,6 +144,15 @@ impl Model {
         let constants = self.parts.graph.constants.values();
         let constants: usize = constants.map(|constant| constant.len() * constant.element().bytes()).sum();
         (packed + constants) as u64
+    }
+
+    /// The layers with packed weights, in order: their nodes, the kernels that compute them, and the bytes of their weights.
+    pub fn layers(&self) -> impl Iterator<Item = (&Node, &'static str, u64)> {
+        let of = |(&index, packed): (&usize, &Packed)| {
+            let node = self.parts.graph.nodes.get(index)?;
+            Some((node, packed.kernel.name(), 4 * packed.weights.len() as u64))
+        };
+        self.parts.packed.iter().filter_map(of).collect::<Vec<_>>().into_iter()
     }
 
     /// What the application stored with the network.

@@ -32,6 +32,21 @@ pub enum Kernel {
     DepthwiseCodes,
 }
 
+impl Kernel {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conv => "implicit product",
+            Self::ConvRows => "rows of a padded copy",
+            Self::Winograd => "Winograd",
+            Self::Depthwise => "depthwise",
+            Self::Linear => "product",
+            Self::DenseCodes => "product of codes",
+            Self::DepthwiseCodes => "depthwise on codes",
+        }
+    }
+}
+
 /// The weights of one layer, ready for its kernel.
 #[derive(Clone, Debug)]
 pub struct Packed {

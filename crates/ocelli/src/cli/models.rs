@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::Subcommand;
+use ocelli_engine::Model;
+use ocelli_graph::Op;
 use ocelli_graph::cost::{self, NodeCost};
 use ocelli_image::zoo::{self, Entry};
 use serde_json::json;
@@ -23,12 +25,13 @@ pub enum Models {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Show one network: size, cost, input, published accuracy, feature maps
+    /// Show one network: size, cost, input, published accuracy, feature maps; or what a compiled model computes with
     #[command(
-        after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320\n  ocelli models show mobilenetv2_100 --layers"
+        after_help = "Examples:\n  ocelli models show seresnet50\n  ocelli models show ghostnet_100 --input-size 320\n  ocelli models show mobilenetv2_100 --layers\n  \
+        ocelli models show pets8.ocelli"
     )]
     Show {
-        /// Registered name
+        /// Registered name, or the file of a compiled model
         name: String,
         /// Side of the square input, in pixels, for the cost
         #[arg(long, value_name = "PIXELS")]
@@ -46,6 +49,9 @@ impl Models {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self {
             Self::List { filter, format } => list(filter.as_deref().unwrap_or_default(), format)?,
+            Self::Show { name, format, .. } if std::path::Path::new(&name).is_file() => {
+                show_compiled(std::path::Path::new(&name), format)?
+            }
             Self::Show { name, input_size, layers, format } => {
                 show(&zoo::entry(&name)?, input_size, layers, format)?
             }
@@ -192,4 +198,60 @@ fn layer_table(costs: &[NodeCost]) -> String {
 /// A number of bytes to read.
 fn bytes(count: u64) -> String {
     format!("{count} bytes ({:.2} MiB)", count as f64 / f64::from(1 << 20))
+}
+
+/// What a layer computes with.
+fn arithmetic(op: &Op) -> &'static str {
+    match op {
+        Op::ConvCodes { .. } | Op::LinearCodes { .. } => "u8 × i8 → i32",
+        _ => "float32",
+    }
+}
+
+/// Every layer of a compiled model: arithmetic, kernel, multiply-accumulates, bytes of weights.
+fn show_compiled(path: &std::path::Path, format: Format) -> Result<()> {
+    if !Model::is_compiled(path) {
+        bail!("{}: no compiled model (ocelli export and ocelli compress write them)", path.display());
+    }
+    let model = Model::load(path)?;
+    let graph = model.graph();
+    let layers: Vec<_> = model
+        .layers()
+        .map(|(node, kernel, bytes)| {
+            (node.name.clone(), arithmetic(&node.op), kernel, cost::macs(graph, node), bytes)
+        })
+        .collect();
+    let shape = graph.inputs.first().map(|&id| graph.value(id).shape_at(1)).unwrap_or_default();
+    let macs = cost::total_macs(graph);
+    if format == Format::Json {
+        let list: Vec<_> = layers
+            .iter()
+            .map(|(name, arithmetic, kernel, macs, bytes)| {
+                json!({"name": name, "arithmetic": arithmetic, "kernel": kernel, "macs": macs, "bytes": bytes})
+            })
+            .collect();
+        return line(&serde_json::to_string_pretty(&json!({
+            "name": graph.name, "input": shape, "macs": macs, "weight_bytes": model.weight_bytes(), "layers": list,
+        }))?);
+    }
+    let rows: Vec<Vec<String>> = layers
+        .iter()
+        .map(|(name, arithmetic, kernel, macs, bytes)| {
+            let kernel = kernel.to_string();
+            vec![
+                name.clone(),
+                arithmetic.to_string(),
+                kernel,
+                si(*macs as f64),
+                format!("{}B", si(*bytes as f64)),
+            ]
+        })
+        .collect();
+    line(&table(&["layer", "arithmetic", "kernel", "MACs", "weights"], &rows, &[3, 4]))?;
+    line(&format!(
+        "\n{}, input {shape:?}, {} MACs, {}B of weights and constants",
+        graph.name,
+        si(macs as f64),
+        si(model.weight_bytes() as f64)
+    ))
 }

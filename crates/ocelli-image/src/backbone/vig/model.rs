@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::init::{Draw, zeros};
 use ocelli_nn::{
     Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Dropout, InitScheme, Slot, Taps,
-    global_avg_pool, resize_positions,
+    global_avg_pool, graph::resize_distances, resize_positions,
 };
 
 use super::{Config, Ffn, GraphConvShape, Grapher, GrapherShape, Stem};
@@ -256,9 +256,15 @@ impl Backbone for Net {
             return data;
         }
         let (bytes, _, dtype) = data.convert::<f32>().into_parts();
-        let map = TensorData::from_bytes(bytes, vec![1, planes, *rows, *columns], dtype);
-        let map = Tensor::<4>::from_data(map, &Device::flex());
-        let values = resize_positions(map, [*to_rows, *to_columns]).into_data();
+        let size = [*to_rows, *to_columns];
+        // As a forward pass resizes them, to the bit: near ties between neighbours would fall the other way.
+        let values = if published == "pos_embed" {
+            let map = TensorData::from_bytes(bytes, vec![1, planes, *rows, *columns], dtype);
+            resize_positions(Tensor::<4>::from_data(map, &Device::flex()), size).into_data()
+        } else {
+            let table = TensorData::from_bytes(bytes, vec![planes, *rows, *columns], dtype);
+            resize_distances(Tensor::<3>::from_data(table, &Device::flex()), size).into_data()
+        };
         let (bytes, _, dtype) = values.into_parts();
         TensorData::from_bytes(bytes, shape.to_vec(), dtype)
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
+use ocelli_compress::ptq::{Settings, quantise};
 use ocelli_engine::{RunOptions, machine};
+use ocelli_graph::codes::Rounding;
 use ocelli_graph::{Dim, Graph};
 use ocelli_image::zoo::{self, Options};
 use ocelli_image::{Runner, deploy};
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 use self::peer::Peer;
 use super::Global;
 use super::output::{Format, line, si, table};
+use crate::codes::compile_integers;
 use crate::model_ref::ModelRef;
 
 /// Time networks in the engine, side by side with other runtimes.
@@ -30,6 +33,7 @@ use crate::model_ref::ModelRef;
         one that is missing is said, not failed. A registered name is timed with random weights.",
     after_help = "Examples:\n  ocelli bench resnet50 ghostnet_100 --against onnxruntime\n  \
         ocelli bench runs/pets-1 --threads 1 --batch 8 --profile\n  \
+        ocelli bench resnet18 mobilenetv2_100 --int8 --against onnxruntime,float --threads 1\n  \
         ocelli bench mobilenetv2_100 --against onnxruntime,pytorch,tract --threads 1 --format json"
 )]
 pub struct Bench {
@@ -54,6 +58,9 @@ pub struct Bench {
     /// Keep each of the engine's threads on one processor (Linux)
     #[arg(long)]
     pin: bool,
+    /// Quantise the networks to 8 bits first; peers run the same codes from ONNX
+    #[arg(long)]
+    int8: bool,
     /// Also print the time of every step of the engine
     #[arg(long)]
     profile: bool,
@@ -77,6 +84,8 @@ enum Against {
     Onnxruntime,
     Pytorch,
     Tract,
+    /// The engine in floating point, beside --int8
+    Float,
 }
 
 impl Against {
@@ -85,6 +94,7 @@ impl Against {
             Self::Onnxruntime => "onnxruntime",
             Self::Pytorch => "pytorch",
             Self::Tract => "tract",
+            Self::Float => "float",
         }
     }
 }
@@ -147,15 +157,8 @@ impl Bench {
 
     fn one(&self, reference: &str, threads: usize, peak: f64, global: &Global) -> Result<Value> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let subject = Subject::prepare(reference, self.size, self.batch, &self.against, folder.path())?;
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let mut command = Command::new(program);
-        command.arg("bench").arg("--worker").arg(&subject.compiled);
-        command.arg("--batch").arg(self.batch.to_string()).arg("--threads").arg(threads.to_string());
-        if self.pin {
-            command.arg("--pin");
-        }
-        let mut ours = Peer::start(command).context("the engine")?;
+        let subject = Subject::prepare(reference, self, folder.path())?;
+        let mut ours = self.engine(&subject.compiled, threads).context("the engine")?;
         let mut peers = Vec::new();
         for &against in &self.against {
             match self.peer(against, &subject, threads, folder.path()) {
@@ -208,7 +211,25 @@ impl Bench {
         Ok(report)
     }
 
+    /// A process that runs a compiled model.
+    fn engine(&self, model: &Path, threads: usize) -> Result<Peer> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(program);
+        command.arg("bench").arg("--worker").arg(model);
+        command.arg("--batch").arg(self.batch.to_string()).arg("--threads").arg(threads.to_string());
+        if self.pin {
+            command.arg("--pin");
+        }
+        Peer::start(command)
+    }
+
     fn peer(&self, against: Against, subject: &Subject, threads: usize, folder: &Path) -> Result<Peer> {
+        if against == Against::Float {
+            let mut peer =
+                self.engine(subject.float.as_ref().context("only --int8 has another")?, threads)?;
+            peer.title += ", float32";
+            return Ok(peer);
+        }
         let script = folder.join("peer.py");
         std::fs::write(&script, include_str!("peer.py"))?;
         let model = match against {
@@ -348,28 +369,38 @@ fn with_batch(graph: &Graph, batch: usize) -> Graph {
     graph
 }
 
+/// The network in 8-bit codes, calibrated on noise: for its time, not its answers.
+fn quantised(graph: Graph, input: [usize; 3]) -> Result<Graph> {
+    let settings = Settings { correct: false, round_steps: None, ..Settings::guideline(8, 8) };
+    let count = 2;
+    let data = worker::numbers(2, count * input.iter().product::<usize>());
+    let batches = [ocelli_compress::Batch { count, data }];
+    Ok(quantise(graph, &batches, &settings, RunOptions::default(), &mut |_, _, _| {})?.graph)
+}
+
 /// A network in all the forms the runtimes need.
 struct Subject {
     name: String,
     input: [usize; 3],
     macs: u64,
     compiled: PathBuf,
+    /// The network before it was quantised.
+    float: Option<PathBuf>,
     onnx: Option<PathBuf>,
     weights: Option<PathBuf>,
 }
 
 impl Subject {
-    fn prepare(
-        reference: &str,
-        size: Option<usize>,
-        batch: usize,
-        against: &[Against],
-        folder: &Path,
-    ) -> Result<Self> {
+    fn prepare(reference: &str, bench: &Bench, folder: &Path) -> Result<Self> {
+        let Bench { size, batch, against, int8, .. } = bench;
+        let (size, batch) = (*size, *batch);
         let path = Path::new(reference);
         if path.is_file() && ocelli_engine::Model::is_compiled(path) {
             if size.is_some() {
                 bail!("{reference}: a compiled model has one input size; --size needs the network");
+            }
+            if *int8 {
+                bail!("{reference}: compiled already; --int8 needs the network");
             }
             let model = ocelli_engine::Model::load(path)?;
             let graph = model.graph();
@@ -380,6 +411,7 @@ impl Subject {
                 input: [c, h, w],
                 macs: ocelli_graph::cost::total_macs(graph),
                 compiled: path.to_path_buf(),
+                float: None,
                 onnx: None,
                 weights: None,
             });
@@ -410,7 +442,19 @@ impl Subject {
             .graph(input)
             .with_context(|| format!("'{reference}' with input {channels}x{height}x{width}"))?;
         graph.name = name.clone();
-        let onnx = if against.iter().any(|&a| a != Against::Pytorch) {
+        let macs = ocelli_graph::cost::total_macs(&graph);
+        let compiled = folder.join("model.ocelli");
+        let mut float = None;
+        if *int8 {
+            let file = folder.join("float.ocelli");
+            deploy::compile_graph(graph.clone(), description.as_ref())?.save(&file)?;
+            float = Some(file);
+            graph = quantised(graph, input)?;
+            compile_integers(graph.clone(), Rounding::Fixed, description.as_ref())?.save(&compiled)?;
+        } else {
+            deploy::compile_graph(graph.clone(), description.as_ref())?.save(&compiled)?;
+        }
+        let onnx = if against.iter().any(|&a| !matches!(a, Against::Pytorch | Against::Float)) {
             let file = folder.join("model.onnx");
             std::fs::write(&file, ocelli_graph::onnx::export(&with_batch(&graph, batch))?)?;
             Some(file)
@@ -424,9 +468,6 @@ impl Subject {
         } else {
             None
         };
-        let macs = ocelli_graph::cost::total_macs(&graph);
-        let compiled = folder.join("model.ocelli");
-        deploy::compile_graph(graph, description.as_ref())?.save(&compiled)?;
-        Ok(Self { name, input, macs, compiled, onnx, weights })
+        Ok(Self { name, input, macs, compiled, float, onnx, weights })
     }
 }
