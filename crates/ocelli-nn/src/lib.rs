@@ -8,6 +8,7 @@
 //! autodiff device and the layer's own flag is enabled. `module.valid()` switches both off.
 
 pub mod activation;
+pub mod binary;
 pub mod conv;
 pub mod convolution;
 pub mod cost;
