@@ -16,6 +16,7 @@ use crate::steps::elementwise::{Copy, Export, Import};
 use crate::steps::nest::Nest;
 use crate::view::View;
 
+mod binary;
 mod conv;
 mod dynamic;
 mod elementwise;
@@ -154,6 +155,7 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
                 node.op,
                 Op::Conv { .. }
                     | Op::DynamicConv { .. }
+                    | Op::BinaryConv(_)
                     | Op::Unary { .. }
                     | Op::Binary { .. }
                     | Op::MaxPool(_)
@@ -378,6 +380,7 @@ impl Builder<'_> {
             Op::GatherElements { axis } => self.gather(node, *axis, true),
             Op::ConvTranspose { .. } => Err(Self::unsupported(node, "transposed convolutions")),
             Op::DynamicConv { .. } => self.dynamic_conv(index, node),
+            Op::BinaryConv(_) => self.binary_conv(index, node),
             Op::Neighbours { k, dilation, .. } => self.neighbours(node, *k, *dilation),
             Op::MaxRelative => self.max_relative(node),
             Op::Custom { name, .. } => Err(Self::unsupported(node, format!("the operation {name}"))),

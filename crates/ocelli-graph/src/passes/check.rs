@@ -126,8 +126,11 @@ fn check_node(
     for (place, &id) in node.inputs.iter().enumerate() {
         let value = get(graph, id)?;
         if !defined.contains(&id) {
-            let weight =
-                place == 1 && matches!(node.op, Op::Conv { .. } | Op::Linear { .. } | Op::DynamicConv { .. });
+            let weight = place == 1
+                && matches!(
+                    node.op,
+                    Op::Conv { .. } | Op::Linear { .. } | Op::DynamicConv { .. } | Op::BinaryConv(_)
+                );
             if !weight {
                 return Err(refuse(format!("it reads '{}' before that is computed", value.name)));
             }
