@@ -33,7 +33,7 @@ use crate::prepare::{self, Kernel, Packed};
 
 const MAGIC: [u8; 8] = *b"OCELLI\r\n";
 /// Raised whenever a reader of the last version would misread the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX: usize = 64;
 const ALIGN: usize = 64;
 /// Longest header that is believed: a graph of a hundred thousand nodes takes less.
@@ -57,6 +57,9 @@ struct Header {
 enum Element {
     F32,
     I64,
+    I32,
+    U8,
+    I8,
     Bool,
 }
 
@@ -122,6 +125,9 @@ pub(crate) fn save(model: &Model, path: &Path) -> Result<(), EngineError> {
         let (element, size) = match constant {
             Constant::F32(_) => (Element::F32, 4),
             Constant::I64(_) => (Element::I64, 8),
+            Constant::I32(_) => (Element::I32, 4),
+            Constant::U8(_) => (Element::U8, 1),
+            Constant::I8(_) => (Element::I8, 1),
             Constant::Bool(_) => (Element::Bool, 1),
         };
         ConstantPlace { value, element, start: place(constant.len() * size), len: constant.len() }
@@ -157,6 +163,13 @@ pub(crate) fn save(model: &Model, path: &Path) -> Result<(), EngineError> {
                 Constant::F32(numbers) => data.piece(&bytes_of(numbers))?,
                 Constant::I64(numbers) => {
                     data.piece(&numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
+                }
+                Constant::I32(numbers) => {
+                    data.piece(&numbers.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
+                }
+                Constant::U8(numbers) => data.piece(numbers)?,
+                Constant::I8(numbers) => {
+                    data.piece(&numbers.iter().map(|&v| v as u8).collect::<Vec<u8>>())?;
                 }
                 Constant::Bool(values) => {
                     data.piece(&values.iter().map(|&v| u8::from(v)).collect::<Vec<u8>>())?
@@ -288,6 +301,11 @@ fn parse(map: &Arc<Mmap>) -> Result<Model, String> {
             Element::I64 => Constant::I64(
                 piece(c.start, c.len, 8)?.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
             ),
+            Element::I32 => Constant::I32(
+                piece(c.start, c.len, 4)?.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b)).collect(),
+            ),
+            Element::U8 => Constant::U8(piece(c.start, c.len, 1)?.into()),
+            Element::I8 => Constant::I8(piece(c.start, c.len, 1)?.iter().map(|&b| b as i8).collect()),
             Element::Bool => Constant::Bool(piece(c.start, c.len, 1)?.iter().map(|&b| b != 0).collect()),
         };
         graph.constants.insert(c.value, constant);
@@ -327,6 +345,9 @@ fn check(graph: &Graph, layers: &BTreeMap<usize, Kernel>) -> Result<(), String> 
                     && prepare::can_compute(graph, node, kernel)
             }),
             Op::Linear { .. } => kernel == Some(Kernel::Linear),
+            Op::ConvCodes { .. } | Op::LinearCodes { .. } => {
+                kernel.is_some_and(|kernel| prepare::can_compute_codes(graph, node, kernel))
+            }
             _ => kernel.is_none(),
         };
         if !fits {

@@ -138,6 +138,14 @@ impl Model {
         &self.parts.graph
     }
 
+    /// Bytes of packed weights and of constants.
+    pub fn weight_bytes(&self) -> u64 {
+        let packed: usize = self.parts.packed.values().map(|packed| 4 * packed.weights.len()).sum();
+        let constants = self.parts.graph.constants.values();
+        let constants: usize = constants.map(|constant| constant.len() * constant.element().bytes()).sum();
+        (packed + constants) as u64
+    }
+
     /// What the application stored with the network.
     pub fn description(&self) -> &str {
         &self.parts.description

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use ocelli_nn::state_dict::is_frozen;
-
 use crate::ir::{ElementType, Graph, Node, ValueId};
 use crate::op::Op;
 
@@ -47,7 +45,11 @@ pub fn costs(graph: &Graph) -> Vec<NodeCost> {
                 output: node.outputs.first().map(|&id| graph.value(id).shape_at(1)).unwrap_or_default(),
                 macs: macs(graph, node),
                 params,
-                activation_bytes: 4 * node.outputs.iter().map(elements).sum::<u64>(),
+                activation_bytes: node
+                    .outputs
+                    .iter()
+                    .map(|id| elements(id) * graph.value(*id).element.bytes() as u64)
+                    .sum(),
             }
         })
         .collect()
@@ -63,6 +65,11 @@ fn parameters(graph: &Graph) -> BTreeSet<ValueId> {
     };
     let read = graph.nodes.iter().flat_map(|node| &node.inputs).copied();
     read.filter(|id| !computed.contains(id)).filter(trained).collect()
+}
+
+/// Running statistics and computed tables, by name (as in `ocelli_nn::state_dict`, which executors do without).
+fn is_frozen(name: &str) -> bool {
+    ["running_mean", "running_var", "relative_pos"].iter().any(|end| name.ends_with(end))
 }
 
 /// The values that take up memory only while the graph runs.
@@ -82,7 +89,7 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
     let output: u64 =
         node.outputs.first().map_or(0, |&id| graph.value(id).shape_at(1).iter().product::<usize>() as u64);
     match &node.op {
-        Op::Conv { .. } => output * shape(1).iter().skip(1).product::<usize>() as u64,
+        Op::Conv { .. } | Op::ConvCodes { .. } => output * shape(1).iter().skip(1).product::<usize>() as u64,
         Op::DynamicConv { .. } => {
             let experts: u64 = shape(1).iter().product::<usize>() as u64;
             let (per_expert, channels) =
@@ -100,7 +107,9 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         Op::ConvTranspose { .. } => {
             shape(0).iter().product::<usize>() as u64 * shape(1).iter().skip(1).product::<usize>() as u64
         }
-        Op::Linear { .. } | Op::MatMul => output * shape(0).last().copied().unwrap_or(0) as u64,
+        Op::Linear { .. } | Op::LinearCodes { .. } | Op::MatMul => {
+            output * shape(0).last().copied().unwrap_or(0) as u64
+        }
         Op::Attention { .. } => {
             let (q, k) = (shape(0), shape(1));
             let tokens = k.len().checked_sub(2).map_or(0, |d| k[d]);

@@ -15,6 +15,17 @@ use crate::op::Op;
 #[serde(transparent)]
 pub struct ValueId(pub u32);
 
+impl ElementType {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 | Self::I32 => 4,
+            Self::I64 => 8,
+            Self::U8 | Self::I8 | Self::Bool => 1,
+        }
+    }
+}
+
 impl ValueId {
     /// The position in [`Graph::values`].
     pub fn index(self) -> usize {
@@ -50,6 +61,12 @@ pub enum ElementType {
     F32,
     /// 64-bit signed integer (indices).
     I64,
+    /// 32-bit signed integer (sums of products of codes).
+    I32,
+    /// Unsigned 8-bit codes of quantised activations.
+    U8,
+    /// Signed 8-bit codes of quantised weights.
+    I8,
     /// Truth value.
     Bool,
 }
@@ -79,6 +96,12 @@ pub enum Constant {
     F32(Arc<[f32]>),
     /// 64-bit signed integers.
     I64(Arc<[i64]>),
+    /// 32-bit signed integers.
+    I32(Arc<[i32]>),
+    /// Unsigned bytes.
+    U8(Arc<[u8]>),
+    /// Signed bytes.
+    I8(Arc<[i8]>),
     /// Truth values.
     Bool(Arc<[bool]>),
 }
@@ -89,6 +112,9 @@ impl Constant {
         match self {
             Self::F32(values) => values.len(),
             Self::I64(values) => values.len(),
+            Self::I32(values) => values.len(),
+            Self::U8(values) => values.len(),
+            Self::I8(values) => values.len(),
             Self::Bool(values) => values.len(),
         }
     }
@@ -96,6 +122,18 @@ impl Constant {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The type of the elements.
+    pub fn element(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I64(_) => ElementType::I64,
+            Self::I32(_) => ElementType::I32,
+            Self::U8(_) => ElementType::U8,
+            Self::I8(_) => ElementType::I8,
+            Self::Bool(_) => ElementType::Bool,
+        }
     }
 
     /// The elements, if they are floating point.
@@ -151,9 +189,14 @@ impl Graph {
 
     /// Adds a floating point constant of a fixed shape.
     pub fn add_constant(&mut self, name: impl Into<String>, shape: &[usize], data: Vec<f32>) -> ValueId {
+        self.add_known(name, shape, Constant::F32(data.into()))
+    }
+
+    /// Adds a constant of a fixed shape.
+    pub fn add_known(&mut self, name: impl Into<String>, shape: &[usize], data: Constant) -> ValueId {
         let dims = shape.iter().map(|&extent| Dim::Fixed(extent)).collect();
-        let id = self.add_value(name, dims, ElementType::F32);
-        self.constants.insert(id, Constant::F32(data.into()));
+        let id = self.add_value(name, dims, data.element());
+        self.constants.insert(id, data);
         id
     }
 

@@ -7,6 +7,7 @@
 pub mod binary_conv;
 #[cfg(feature = "capture")]
 pub mod capture;
+pub mod codes;
 pub mod cost;
 pub mod draw;
 pub mod interpret;
@@ -16,5 +17,6 @@ pub mod op;
 pub mod passes;
 
 pub use binary_conv::BinaryConv;
+pub use codes::Codes;
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};

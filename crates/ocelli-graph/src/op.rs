@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::binary_conv::BinaryConv;
+use crate::codes::{CodeLayer, CodeMean, CodeProduct, CodeSum, Codes};
 
 /// A function applied to every element.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -381,6 +382,44 @@ pub enum Op {
     /// What neighbours have more: x `[n, c, h, w]`, y, neighbours `[n, h · w, k]`. Result `[n, 2 c, h, w]`: every
     /// channel of x followed by the largest difference of a neighbour's.
     MaxRelative,
+    /// Numbers as codes: `clamp(round(x / scale) + zero_point, 0, 2^bits - 1)`, halves to even, divided in `f32`. Input: x;
+    /// result: `U8`.
+    Quantize(Codes),
+    /// Codes as numbers: `(code - zero_point) * scale`. Inputs: codes, scale (a single number `[]`, or `[c]` for a code per
+    /// element of `axis`).
+    Dequantize {
+        /// The code of zero.
+        zero_point: i32,
+        /// The dimension with a scale per element; none: one scale for all.
+        axis: Option<usize>,
+    },
+    /// A convolution on codes. Inputs: x `U8`, weight `I8` `[out, c / groups, kernel..]`, its scales `[out]`, bias `I32`
+    /// `[out]` in units of the products', then the residual `U8`. Padding is the code of zero.
+    ConvCodes {
+        /// Geometry.
+        attrs: ConvAttrs,
+        /// The arithmetic.
+        layer: CodeLayer,
+    },
+    /// A product with a constant matrix on codes. Inputs: x `U8` `[.., in]`, weight `I8` `[in, out]`, its scales `[out]`, bias
+    /// `I32` `[out]`, then the residual `U8`.
+    LinearCodes {
+        /// The arithmetic.
+        layer: CodeLayer,
+    },
+    /// The sum of two tensors of codes.
+    AddCodes(CodeSum),
+    /// The product of two tensors of codes, or of `[n, c, h, w]` and a factor `[n, c, 1, 1]`.
+    MulCodes(CodeProduct),
+    /// The mean over height and width of codes `[n, c, h, w]`, which become 1 or, without `keep_dims`, vanish.
+    MeanCodes {
+        /// The arithmetic.
+        mean: CodeMean,
+        /// Height and width stay as 1.
+        keep_dims: bool,
+    },
+    /// What a table says of every code. Inputs: codes, the table `U8` `[256]`.
+    TableCodes,
     /// Changes the element type to the output's.
     Cast,
     /// A constant-filled tensor of the output's shape, for shapes that depend on the batch.
@@ -507,6 +546,14 @@ impl Op {
             Self::BinaryConv(_) => "binary_conv",
             Self::Neighbours { .. } => "neighbours",
             Self::MaxRelative => "max_relative",
+            Self::Quantize(_) => "quantize",
+            Self::Dequantize { .. } => "dequantize",
+            Self::ConvCodes { .. } => "conv_codes",
+            Self::LinearCodes { .. } => "linear_codes",
+            Self::AddCodes(_) => "add_codes",
+            Self::MulCodes(_) => "mul_codes",
+            Self::MeanCodes { .. } => "mean_codes",
+            Self::TableCodes => "table_codes",
             Self::Cast => "cast",
             Self::Full { .. } => "full",
             Self::Custom { .. } => "custom",

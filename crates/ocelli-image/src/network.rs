@@ -232,7 +232,7 @@ impl Network {
         if lenient || mismatch.is_empty() {
             Ok((network, mismatch))
         } else {
-            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch })
+            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch: mismatch.into() })
         }
     }
 
@@ -264,7 +264,7 @@ impl Network {
         if mismatch.is_empty() {
             Ok((network, fits))
         } else {
-            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch })
+            Err(WeightsError::Mismatch { path, network: label.to_string(), mismatch: mismatch.into() })
         }
     }
 }

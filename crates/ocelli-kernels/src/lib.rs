@@ -9,6 +9,7 @@ pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 pub mod gemm;
+pub mod int8;
 pub mod isa;
 pub mod knn;
 pub mod layout;

@@ -97,3 +97,19 @@ pub unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
         S::fma(half, e, half)
     }
 }
+
+/// The derivative of [`gelu`]: `Φ(x) + x · φ(x)` with the normal distribution's function and density.
+///
+/// # Safety
+/// The processor must have `S`.
+#[inline(always)]
+pub unsafe fn gelu_slope<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: as above.
+    unsafe {
+        let half = S::splat(0.5);
+        let below = S::fma(erf::<S>(S::mul(x, S::splat(core::f32::consts::FRAC_1_SQRT_2))), half, half);
+        let density = exp::<S>(S::mul(S::mul(x, x), S::splat(-0.5)));
+        // 1 / √(2π)
+        S::fma(S::mul(x, S::splat(0.398_942_3)), density, below)
+    }
+}

@@ -39,7 +39,13 @@ pub struct Pooling {
 }
 
 /// Taps `begin..end` of a window at `at` that meet `extent`, and how many meet the padded extent.
-fn taps(w: &Window, pad_end: usize, axis: usize, at: usize, extent: usize) -> (usize, usize, usize) {
+pub(crate) fn taps(
+    w: &Window,
+    pad_end: usize,
+    axis: usize,
+    at: usize,
+    extent: usize,
+) -> (usize, usize, usize) {
     let inside = |tap: usize| {
         let p = w.source(axis, at, tap);
         p >= 0 && (p as usize) < extent

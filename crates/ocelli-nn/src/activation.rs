@@ -4,6 +4,8 @@ use burn::tensor::{Tensor, activation};
 use ocelli_kernels::train::norm::Clamp;
 use serde::{Deserialize, Serialize};
 
+use crate::kernels;
+
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +43,7 @@ impl Activation {
             Activation::Sigmoid => activation::sigmoid(x),
             Activation::HardSigmoid => x.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
             Activation::Tanh => activation::tanh(x),
+            Activation::Gelu if kernels::serve(&x) => kernels::gelu(x),
             Activation::Gelu => activation::gelu(x),
             Activation::HardSwish => x.clone().mul(Activation::HardSigmoid.forward(x)),
             Activation::LeakyRelu => activation::leaky_relu(x, 0.2),

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module};
 
 use crate::init::{ones, zeros};
+use crate::kernels;
 
 /// Normalises the last dimension of `[..., features]`; epsilon 1e-5.
 #[derive(Module, Debug)]
@@ -24,6 +25,9 @@ impl LayerNorm {
 
     /// `[..., features]` → the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if kernels::serve(&x) {
+            return kernels::layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon);
+        }
         module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon)
     }
 }

@@ -8,12 +8,14 @@
 //! autodiff device and the layer's own flag is enabled. `module.valid()` switches both off.
 
 pub mod activation;
+pub mod attention;
 pub mod binary;
 pub mod conv;
 pub mod convolution;
 pub mod cost;
 pub mod dropout;
 pub mod dynamic;
+pub mod fake_quant;
 pub mod ghost;
 pub mod graph;
 pub mod init;
@@ -39,6 +41,7 @@ pub mod versatile;
 pub mod weights;
 
 pub use activation::Activation;
+pub use attention::{attention, attention_of_joined, attention_of_pair};
 pub use conv::{Conv2d, Conv2dConfig};
 pub use convolution::{ConvKind, Convolution};
 pub use dropout::{DropPath, Dropout};
@@ -49,7 +52,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearConfig};
 pub use mask_conv::{MaskConv2d, MaskConv2dConfig, MaskSharing};
 pub use mlp::Mlp;
-pub use norm::{BatchNorm, BatchNormConfig, NormSet, with_norm_set};
+pub use norm::{BatchNorm, BatchNormConfig, NormSet, with_momentum, with_norm_set};
 pub use penal::PenalConnection;
 pub use pool::{MaxPool2d, avg_pool2d, global_avg_pool};
 pub use position::{resize_positions, resize_table};

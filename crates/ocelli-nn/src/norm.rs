@@ -91,6 +91,23 @@ pub fn with_norm_set<T>(set: usize, forward: impl FnOnce() -> T) -> T {
     forward()
 }
 
+thread_local! {
+    static MOMENTUM: Cell<Option<f64>> = const { Cell::new(None) };
+}
+
+/// Runs `forward` with `momentum` in every norm of this thread: with 1, 1/2, 1/3, .. the running statistics become the plain mean of
+/// those of the batches, whatever they were before (re-estimation, as after weights have been changed).
+pub fn with_momentum<T>(momentum: f64, forward: impl FnOnce() -> T) -> T {
+    struct Restore(Option<f64>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            MOMENTUM.set(self.0);
+        }
+    }
+    let _restore = Restore(MOMENTUM.replace(Some(momentum)));
+    forward()
+}
+
 /// Gain, shift and statistics of one resolution beyond the first.
 #[derive(Module, Debug)]
 pub struct NormSet {
@@ -237,7 +254,8 @@ impl BatchNorm {
         let unbias = samples as f64 / (samples - 1) as f64;
         let blend = |state: &RunningState<Tensor<1>>, batch: Tensor<1>| {
             let old = state.value_sync().to_device(&batch.device());
-            let new = old.mul_scalar(1.0 - self.momentum).add(batch.detach().mul_scalar(self.momentum));
+            let momentum = MOMENTUM.get().unwrap_or(self.momentum);
+            let new = old.mul_scalar(1.0 - momentum).add(batch.detach().mul_scalar(momentum));
             state.update(new.detach());
             // Publishes the update now: state dicts and checkpoints read the published value.
             state.value_sync();

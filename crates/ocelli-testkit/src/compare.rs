@@ -38,9 +38,9 @@ pub fn compare(case: &Case, produced: &BTreeMap<String, TensorData>) -> Vec<Comp
 fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparison {
     let stored = case.stored.get(&expected.name);
     // Counts and indices are exact.
-    let exact = stored.is_some_and(|data| !data.dtype().is_float()) && expected.measure != Measure::Given;
-    let counted = expected.measure == Measure::Differing;
-    let tolerance = if exact && !counted { 0.0 } else { expected.tolerance };
+    let exact = stored.is_some_and(|data| !data.dtype().is_float())
+        && !matches!(expected.measure, Measure::Given | Measure::Codes | Measure::Differing);
+    let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =
         |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
     let fail = |reason: String| result(f64::NAN, Verdict::Fail(reason));
@@ -88,6 +88,11 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
         Measure::Cosine => {
             let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
             1.0 - dot(&picked, &want) / (dot(&picked, &picked) * dot(&want, &want)).sqrt()
+        }
+        Measure::Codes if difference > 1.0 => f64::INFINITY,
+        Measure::Codes => {
+            let other = picked.iter().zip(&want).filter(|(a, b)| a != b).count();
+            other as f64 / want.len().max(1) as f64
         }
         Measure::Relative if scale == 0.0 => difference,
         Measure::Relative => difference / scale,

@@ -14,6 +14,7 @@ mod names;
 mod onnx;
 #[path = "../../ocelli-graph/tests/ops/runtime.rs"]
 mod onnx_runtime;
+mod quantised;
 mod zoo;
 
 use std::collections::BTreeMap;

@@ -12,15 +12,18 @@ use crate::error::EngineError;
 use crate::memory::{self, Request};
 use crate::model::Parts;
 use crate::steps::Step;
+use crate::steps::codes::Table;
 use crate::steps::elementwise::{Copy, Export, Import};
 use crate::steps::nest::Nest;
 use crate::view::View;
 
 mod binary;
+mod codes;
 mod conv;
 mod dynamic;
 mod elementwise;
 mod fuse;
+mod integers;
 mod map;
 mod matrix;
 mod nodes;
@@ -33,6 +36,9 @@ pub(crate) struct Planned {
     pub macs: u64,
     pub step: Box<dyn Step>,
 }
+
+/// Codes that kernels may read beyond a map's last.
+const CODE_SLACK: usize = 64;
 
 type Bind = Box<dyn FnOnce(&Places) -> Box<dyn Step>>;
 
@@ -57,6 +63,11 @@ pub(crate) struct Places {
 }
 
 impl Places {
+    /// The first code of `view`, whose distances are in bytes.
+    pub fn codes(&self, view: &View) -> *mut u8 {
+        self.bases[view.root].cast::<u8>().wrapping_add(view.offset)
+    }
+
     /// The first element of `view`.
     pub fn of(&self, view: &View) -> *mut f32 {
         self.bases[view.root].wrapping_add(view.offset)
@@ -108,6 +119,8 @@ pub(crate) struct Builder<'a> {
     absorbed: HashSet<usize>,
     /// What a node's step does besides: see [`fuse::Extra`].
     extras: HashMap<usize, fuse::Extra>,
+    /// Buffers of codes: offsets and distances in them are in bytes.
+    code_roots: HashSet<usize>,
     /// Graph inputs that live inside of a padded buffer: its view.
     padded_inputs: HashMap<ValueId, View>,
 }
@@ -130,6 +143,7 @@ pub(crate) fn build(parts: &Parts, batch: usize) -> Result<Program, EngineError>
         readers,
         absorbed: HashSet::new(),
         extras: HashMap::new(),
+        code_roots: HashSet::new(),
         padded_inputs: HashMap::new(),
     };
     builder.fuse();
@@ -161,6 +175,10 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
                     | Op::MaxPool(_)
                     | Op::AvgPool { .. }
                     | Op::Concat { .. }
+                    | Op::ConvCodes { .. }
+                    | Op::AddCodes(_)
+                    | Op::MulCodes(_)
+                    | Op::TableCodes
             )
         })
         .flat_map(|node| node.outputs.iter().copied())
@@ -195,6 +213,13 @@ impl Builder<'_> {
     fn buffer(&mut self, len: usize) -> usize {
         self.roots.push(Root::Buffer(Request { len, first: usize::MAX, last: 0 }));
         self.roots.len() - 1
+    }
+
+    /// A new buffer for `len` codes, and some that kernels read beyond the last.
+    fn code_buffer(&mut self, len: usize) -> usize {
+        let root = self.buffer((len + CODE_SLACK).div_ceil(4));
+        self.code_roots.insert(root);
+        root
     }
 
     /// Numbers that never change.
@@ -240,6 +265,9 @@ impl Builder<'_> {
             Constant::F32(numbers) => numbers.clone(),
             // Indices stay exact up to 2^24.
             Constant::I64(numbers) => numbers.iter().map(|&v| v as f32).collect(),
+            Constant::I32(numbers) => numbers.iter().map(|&v| v as f32).collect(),
+            Constant::U8(numbers) => numbers.iter().map(|&v| f32::from(v)).collect(),
+            Constant::I8(numbers) => numbers.iter().map(|&v| f32::from(v)).collect(),
             Constant::Bool(values) => values.iter().map(|&v| f32::from(v)).collect(),
         };
         let root = self.constant(numbers);
@@ -258,7 +286,8 @@ impl Builder<'_> {
             let parent = self.room(parent, View::channels_last);
             parent.sliced(1, at, 1, shape[1])
         } else {
-            let root = self.buffer(shape.iter().product());
+            let len = shape.iter().product();
+            let root = if self.is_codes(id) { self.code_buffer(len) } else { self.buffer(len) };
             layout(root, &shape)
         };
         self.views[id.index()] = Some(view.clone());
@@ -282,7 +311,8 @@ impl Builder<'_> {
 
     /// `view`, copied to the layout that `layout` gives.
     fn copied(&mut self, name: &str, view: &View, layout: impl FnOnce(usize, &[usize]) -> View) -> View {
-        let root = self.buffer(view.len());
+        let codes = self.code_roots.contains(&view.root);
+        let root = if codes { self.code_buffer(view.len()) } else { self.buffer(view.len()) };
         let to = layout(root, &view.shape);
         self.copy(name, view, &to);
         to
@@ -292,6 +322,12 @@ impl Builder<'_> {
         let split = Nest::new(&to.shape, [&to.strides, &from.strides]).split();
         let (from, to) = (from.clone(), to.clone());
         let touched = [from.root, to.root];
+        if self.code_roots.contains(&from.root) {
+            let bind: Bind = Box::new(move |places| {
+                Box::new(Table { split, y: places.codes(&to), x: places.codes(&from), table: None })
+            });
+            return self.emit(name, "copy", 0, &touched, bind);
+        }
         let bind: Bind =
             Box::new(move |places| Box::new(Copy { split, to: places.of(&to), from: places.of(&from) }));
         self.emit(name, "copy", 0, &touched, bind);
@@ -333,6 +369,10 @@ impl Builder<'_> {
 
     fn outputs(&mut self) -> Result<(), EngineError> {
         for (index, &id) in self.graph.outputs.iter().enumerate() {
+            if self.is_codes(id) {
+                let problem = "codes as a result; they must be dequantised".to_string();
+                return Err(EngineError::Malformed { node: self.graph.value(id).name.clone(), problem });
+            }
             let view = self.view(id)?;
             let to = View::dense(view.root, &view.shape);
             let split = Nest::new(&view.shape, [&to.strides, &view.strides]).split();
@@ -361,11 +401,20 @@ impl Builder<'_> {
             Op::Unary { function } => self.unary(node, *function),
             Op::Binary { function } => self.binary(index, node, *function),
             Op::Where => self.choose(node),
+            Op::Quantize(codes) => self.quantise(node, *codes),
+            Op::Dequantize { zero_point, axis } => self.dequantise(node, *zero_point, *axis),
+            Op::TableCodes => self.table_codes(node),
+            Op::AddCodes(sum) => self.add_codes(node, sum),
+            Op::MulCodes(product) => self.mul_codes(node, product),
+            Op::ConvCodes { .. } => self.conv_codes(index, node),
+            Op::LinearCodes { .. } => self.linear_codes(index, node),
+            Op::MeanCodes { mean, .. } => self.mean_codes(node, mean),
             Op::Cast => self.cast(node),
             Op::Full { value } => self.full(node, *value),
             Op::Reduce { .. } => self.reduce(node),
             Op::ArgExtreme { axis, largest } => self.top_k(node, *axis, 1, *largest, true),
             Op::TopK { axis, k, largest } => self.top_k(node, *axis, *k, *largest, false),
+            Op::MaxPool(attrs) if self.is_codes(node.inputs[0]) => self.max_pool_codes(node, attrs),
             Op::MaxPool(_) | Op::AvgPool { .. } => self.pool(node),
             Op::AdaptiveAvgPool => self.adaptive(node),
             Op::Resize { mode, align_corners } => self.resize(node, *mode, *align_corners),

@@ -62,6 +62,9 @@ impl Builder<'_> {
 
     /// A gather with constant, falling indices per dimension.
     pub(super) fn flip(&mut self, node: &Node, axes: &[usize]) -> Result<(), EngineError> {
+        if self.is_codes(node.inputs[0]) {
+            return Err(Self::unsupported(node, "codes that are turned round"));
+        }
         let mut view = self.view(node.inputs[0])?;
         for (i, &axis) in axes.iter().enumerate() {
             let n = view.shape[axis];

@@ -6,9 +6,11 @@ use crate::pool::Pool;
 
 pub(crate) mod attention;
 pub(crate) mod binary;
+pub(crate) mod codes;
 pub(crate) mod conv;
 pub(crate) mod dynamic;
 pub(crate) mod elementwise;
+pub(crate) mod integers;
 pub(crate) mod map;
 pub(crate) mod matrix;
 pub(crate) mod nest;

@@ -73,6 +73,9 @@ impl Lazy {
         match self.element {
             ElementType::F32 => Constant::F32(self.arranged(floats(data)).into()),
             ElementType::I64 => Constant::I64(self.arranged(data.iter::<i64>().collect()).into()),
+            ElementType::I32 => Constant::I32(self.arranged(data.iter::<i32>().collect()).into()),
+            ElementType::U8 => Constant::U8(self.arranged(data.iter::<u8>().collect()).into()),
+            ElementType::I8 => Constant::I8(self.arranged(data.iter::<i8>().collect()).into()),
             ElementType::Bool => Constant::Bool(self.arranged(data.iter::<bool>().collect()).into()),
         }
     }
@@ -86,6 +89,9 @@ impl Lazy {
             Source::Fill(value) => Some(match self.element {
                 ElementType::F32 => Constant::F32(vec![*value as f32; count].into()),
                 ElementType::I64 => Constant::I64(vec![*value as i64; count].into()),
+                ElementType::I32 => Constant::I32(vec![*value as i32; count].into()),
+                ElementType::U8 => Constant::U8(vec![*value as u8; count].into()),
+                ElementType::I8 => Constant::I8(vec![*value as i8; count].into()),
                 ElementType::Bool => Constant::Bool(vec![*value != 0.0; count].into()),
             }),
         }

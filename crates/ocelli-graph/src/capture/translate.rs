@@ -374,6 +374,9 @@ impl Translator<'_> {
             ElementType::F32 => TensorData::new(two.iter::<f32>().take(part).collect(), one.clone()),
             ElementType::I64 => TensorData::new(two.iter::<i64>().take(part).collect(), one.clone()),
             ElementType::Bool => TensorData::new(two.iter::<bool>().take(part).collect(), one.clone()),
+            ElementType::I32 | ElementType::U8 | ElementType::I8 => {
+                return Err(self.batch("codes are put into it"));
+            }
         };
         let id = self.constant(Lazy::new(Source::Data(data), one, kind), "data".into());
         self.emit(Op::Expand, vec![id], out)?;

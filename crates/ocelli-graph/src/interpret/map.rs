@@ -160,7 +160,7 @@ pub(super) fn pool(call: &Call<'_>, pool: &PoolAttrs, count_padding: Option<bool
             }
         }
     }
-    call.done(y)
+    call.convert(y.into_iter().map(f64::from).collect())
 }
 
 pub(super) fn adaptive(call: &Call<'_>) -> Vec<Tensor> {

@@ -6,6 +6,7 @@ use crate::ir::{Constant, ElementType, Graph, Node, ValueId};
 use crate::passes::{GraphError, check};
 
 mod binary;
+mod codes;
 mod elementwise;
 mod map;
 mod matrix;
@@ -32,6 +33,9 @@ impl Tensor {
         match &self.data {
             Constant::F32(values) => values.iter().map(|&v| f64::from(v)).collect(),
             Constant::I64(values) => values.iter().map(|&v| v as f64).collect(),
+            Constant::I32(values) => values.iter().map(|&v| f64::from(v)).collect(),
+            Constant::U8(values) => values.iter().map(|&v| f64::from(v)).collect(),
+            Constant::I8(values) => values.iter().map(|&v| f64::from(v)).collect(),
             Constant::Bool(values) => values.iter().map(|&v| f64::from(u8::from(v))).collect(),
         }
     }
@@ -100,6 +104,9 @@ fn convert(shape: &[usize], element: ElementType, data: Vec<f64>) -> Tensor {
     let data = match element {
         ElementType::F32 => Constant::F32(data.into_iter().map(|v| v as f32).collect()),
         ElementType::I64 => Constant::I64(data.into_iter().map(|v| v as i64).collect()),
+        ElementType::I32 => Constant::I32(data.into_iter().map(|v| v as i32).collect()),
+        ElementType::U8 => Constant::U8(data.into_iter().map(|v| v as u8).collect()),
+        ElementType::I8 => Constant::I8(data.into_iter().map(|v| v as i8).collect()),
         ElementType::Bool => Constant::Bool(data.into_iter().map(|v| v != 0.0).collect()),
     };
     Tensor { shape: shape.to_vec(), data }
@@ -205,6 +212,14 @@ fn run(call: &Call<'_>) -> Result<Vec<Tensor>, InterpretError> {
         Op::Unary { function } => elementwise::unary(call, *function),
         Op::Binary { function } => elementwise::binary(call, *function),
         Op::Where => elementwise::choose(call),
+        Op::Quantize(codes) => codes::quantize(call, *codes),
+        Op::Dequantize { zero_point, axis } => codes::dequantize(call, *zero_point, *axis),
+        Op::ConvCodes { attrs, layer } => codes::conv(call, attrs, layer),
+        Op::LinearCodes { layer } => codes::linear(call, layer),
+        Op::AddCodes(sum) => codes::add(call, sum),
+        Op::MulCodes(product) => codes::multiply(call, product),
+        Op::MeanCodes { mean, .. } => codes::mean(call, mean),
+        Op::TableCodes => codes::table(call),
         Op::Cast => call.convert(call.inputs[0].numbers()),
         Op::Full { value } => call.convert(vec![f64::from(*value); call.output().iter().product()]),
         Op::Reduce { reduction, axes, .. } => elementwise::reduce(call, *reduction, axes),

@@ -4,6 +4,7 @@ use super::OnnxError;
 use super::builder::Scope;
 use super::model::{Attr, Data, element_code};
 use super::{binary, layers, maps, movement, nodes};
+use crate::codes::Codes;
 use crate::ir::ElementType;
 use crate::op::{Binary, Op, Reduction, Unary};
 
@@ -70,6 +71,8 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
         Op::GatherElements { axis } => {
             s.push("GatherElements", &[&s.input(0)?, &s.input(1)?], vec![axis_of(*axis)])
         }
+        Op::Quantize(codes) => quantize(s, *codes)?,
+        Op::Dequantize { zero_point, axis } => dequantize(s, *zero_point, *axis)?,
         Op::Cast => {
             let to = element_code(s.output_value()?.element);
             s.push("Cast", &[&s.input(0)?], vec![("to", Attr::Int(to))])
@@ -81,6 +84,17 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
         Op::BinaryConv(own) => binary::binary_conv(s, own)?,
         Op::Neighbours { k, dilation, positions } => nodes::neighbours(s, *k, *dilation, *positions)?,
         Op::MaxRelative => nodes::max_relative(s)?,
+        Op::ConvCodes { .. }
+        | Op::LinearCodes { .. }
+        | Op::AddCodes(_)
+        | Op::MulCodes(_)
+        | Op::MeanCodes { .. }
+        | Op::TableCodes => {
+            return Err(OnnxError::Unsupported {
+                node: s.node.name.clone(),
+                operation: format!("{}: export the graph before it is lowered to integers", op.kind()),
+            });
+        }
         Op::Custom { name, .. } => {
             return Err(OnnxError::Unsupported {
                 node: s.node.name.clone(),
@@ -89,6 +103,32 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
         }
     };
     scope.finish(vec![result])
+}
+
+/// Fewer than 8 bits are a bound before ONNX's 8-bit codes.
+fn quantize(s: &mut Scope<'_, '_>, codes: Codes) -> Result<String, OnnxError> {
+    let mut x = s.input(0)?;
+    if codes.bits < 8 {
+        let [low, high] = [0, codes.highest() as u8].map(|code| codes.number(code));
+        x = unary(s, Unary::Clamp { min: low, max: high }, &x, ElementType::F32);
+    }
+    let scale = s.floats("scale", &[], vec![codes.scale]);
+    let zero = s.constant("zero_point", &[], filled(codes.zero_point as f32, ElementType::U8));
+    Ok(s.push("QuantizeLinear", &[&x, &scale, &zero], vec![]))
+}
+
+fn dequantize(s: &mut Scope<'_, '_>, zero_point: i32, axis: Option<usize>) -> Result<String, OnnxError> {
+    let (x, scale) = (s.input(0)?, s.input(1)?);
+    let element = s.input_value(0)?.element;
+    let shape = s.fixed(&s.input_value(1)?.shape)?;
+    let count = shape.iter().product::<usize>();
+    let zeros = match element {
+        ElementType::I32 => Data::I32(vec![0; count].into()),
+        ElementType::I8 => Data::I8(vec![zero_point as i8; count].into()),
+        _ => Data::U8(vec![zero_point as u8; count].into()),
+    };
+    let zero = s.constant("zero_point", &shape, zeros);
+    Ok(s.push("DequantizeLinear", &[&x, &scale, &zero], axis.map(axis_of).into_iter().collect()))
 }
 
 fn axis_of(axis: usize) -> (&'static str, Attr) {
@@ -113,6 +153,9 @@ pub(super) fn filled(value: f32, element: ElementType) -> Data<'static> {
     match element {
         ElementType::F32 => Data::F32(vec![value].into()),
         ElementType::I64 => Data::I64(vec![value as i64].into()),
+        ElementType::I32 => Data::I32(vec![value as i32].into()),
+        ElementType::U8 => Data::U8(vec![value as u8].into()),
+        ElementType::I8 => Data::I8(vec![value as i8].into()),
         ElementType::Bool => Data::Bool(vec![value != 0.0].into()),
     }
 }

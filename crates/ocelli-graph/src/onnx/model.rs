@@ -16,6 +16,9 @@ const LIMIT: u64 = i32::MAX as u64;
 pub(super) enum Data<'g> {
     F32(Cow<'g, [f32]>),
     I64(Cow<'g, [i64]>),
+    I32(Cow<'g, [i32]>),
+    U8(Cow<'g, [u8]>),
+    I8(Cow<'g, [i8]>),
     Bool(Cow<'g, [bool]>),
 }
 
@@ -25,6 +28,9 @@ impl Data<'_> {
         match self {
             Self::F32(_) => ElementType::F32,
             Self::I64(_) => ElementType::I64,
+            Self::I32(_) => ElementType::I32,
+            Self::U8(_) => ElementType::U8,
+            Self::I8(_) => ElementType::I8,
             Self::Bool(_) => ElementType::Bool,
         }
     }
@@ -33,6 +39,9 @@ impl Data<'_> {
         match self {
             Self::F32(values) => 4 * values.len(),
             Self::I64(values) => 8 * values.len(),
+            Self::I32(values) => 4 * values.len(),
+            Self::U8(values) => values.len(),
+            Self::I8(values) => values.len(),
             Self::Bool(values) => values.len(),
         }
     }
@@ -43,6 +52,9 @@ impl<'g> From<&'g Constant> for Data<'g> {
         match constant {
             Constant::F32(values) => Self::F32(Cow::Borrowed(values)),
             Constant::I64(values) => Self::I64(Cow::Borrowed(values)),
+            Constant::I32(values) => Self::I32(Cow::Borrowed(values)),
+            Constant::U8(values) => Self::U8(Cow::Borrowed(values)),
+            Constant::I8(values) => Self::I8(Cow::Borrowed(values)),
             Constant::Bool(values) => Self::Bool(Cow::Borrowed(values)),
         }
     }
@@ -78,6 +90,9 @@ impl Tensor<'_> {
         match &self.data {
             Data::F32(values) => writer.raw_chunks(values.iter().map(|value| value.to_le_bytes())),
             Data::I64(values) => writer.raw_chunks(values.iter().map(|value| value.to_le_bytes())),
+            Data::I32(values) => writer.raw_chunks(values.iter().map(|value| value.to_le_bytes())),
+            Data::U8(values) => writer.raw(values),
+            Data::I8(values) => writer.raw_chunks(values.iter().map(|value| value.to_le_bytes())),
             Data::Bool(values) => writer.raw_chunks(values.iter().map(|&value| [u8::from(value)])),
         }
     }
@@ -234,6 +249,9 @@ pub(super) fn element_code(element: ElementType) -> i64 {
     match element {
         ElementType::F32 => 1,
         ElementType::I64 => 7,
+        ElementType::U8 => 2,
+        ElementType::I8 => 3,
+        ElementType::I32 => 6,
         ElementType::Bool => 9,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::infer::{MOST_ELEMENTS, elements, infer};
-use crate::ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
+use crate::ir::{Constant, Dim, Graph, Node, Value, ValueId};
 use crate::op::Op;
 
 /// What is wrong with a graph.
@@ -107,12 +107,7 @@ fn check_constant(value: &Value, constant: &Constant) -> Result<(), GraphError> 
     if count != constant.len() {
         return Err(wrong(value, format!("{} elements for a shape of {count}", constant.len())));
     }
-    let element = match constant {
-        Constant::F32(_) => ElementType::F32,
-        Constant::I64(_) => ElementType::I64,
-        Constant::Bool(_) => ElementType::Bool,
-    };
-    if element == value.element { Ok(()) } else { Err(wrong(value, "a constant of another type")) }
+    if constant.element() == value.element { Ok(()) } else { Err(wrong(value, "a constant of another type")) }
 }
 
 fn check_node(
@@ -129,7 +124,12 @@ fn check_node(
             let weight = place == 1
                 && matches!(
                     node.op,
-                    Op::Conv { .. } | Op::Linear { .. } | Op::DynamicConv { .. } | Op::BinaryConv(_)
+                    Op::Conv { .. }
+                        | Op::Linear { .. }
+                        | Op::DynamicConv { .. }
+                        | Op::BinaryConv(_)
+                        | Op::ConvCodes { .. }
+                        | Op::LinearCodes { .. }
                 );
             if !weight {
                 return Err(refuse(format!("it reads '{}' before that is computed", value.name)));

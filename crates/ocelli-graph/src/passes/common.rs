@@ -70,6 +70,9 @@ fn fingerprint(constant: &Constant) -> u64 {
     match constant {
         Constant::F32(values) => values.iter().fold(1, |sum, v| mix(sum, u64::from(v.to_bits()))),
         Constant::I64(values) => values.iter().fold(2, |sum, v| mix(sum, *v as u64)),
+        Constant::I32(values) => values.iter().fold(4, |sum, v| mix(sum, *v as u64)),
+        Constant::U8(values) => values.iter().fold(5, |sum, v| mix(sum, u64::from(*v))),
+        Constant::I8(values) => values.iter().fold(6, |sum, v| mix(sum, *v as u64)),
         Constant::Bool(values) => values.iter().fold(3, |sum, v| mix(sum, u64::from(*v))),
     }
 }

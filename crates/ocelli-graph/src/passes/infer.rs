@@ -2,6 +2,7 @@
 
 use super::geometry::{conv_extent, pool_extent, transposed_extent};
 use crate::binary_conv::Part;
+use crate::codes::CodeLayer;
 use crate::ir::{Dim, ElementType, Value};
 use crate::op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Unary};
 
@@ -40,6 +41,14 @@ pub(super) fn infer(
         op,
         Op::Where
             | Op::Cast
+            | Op::Dequantize { .. }
+            | Op::ConvCodes { .. }
+            | Op::LinearCodes { .. }
+            | Op::AddCodes(_)
+            | Op::MulCodes(_)
+            | Op::MeanCodes { .. }
+            | Op::TableCodes
+            | Op::MaxPool(_)
             | Op::Reshape
             | Op::Transpose { .. }
             | Op::Expand
@@ -95,6 +104,72 @@ pub(super) fn infer(
                 ensure(fits, "the mask does not fit the scores")?;
             }
             one(vec![x[0], x[1], x[2], v[3]])
+        }
+        Op::Quantize(codes) => {
+            ensure(codes.is_sound(), "a scale, a zero point or bits that no codes have")?;
+            Ok(vec![(x.to_vec(), ElementType::U8)])
+        }
+        Op::Dequantize { zero_point, axis } => {
+            use ElementType::{I8, I32, U8};
+            let zero = match kind {
+                U8 => (0..=255).contains(zero_point),
+                I8 => (-128..=127).contains(zero_point),
+                I32 => *zero_point == 0,
+                _ => return Err(Refused::new("codes are needed")),
+            };
+            ensure(zero, "a zero point that is no code")?;
+            ensure(inputs[1].element == F32, "a scale that is no number")?;
+            let wanted = match axis {
+                Some(axis) => x.get(*axis..=*axis).ok_or_else(|| Refused::new("no such dimension"))?,
+                None => &[],
+            };
+            ensure(inputs[1].shape == wanted, "not one scale per element of the axis")?;
+            Ok(vec![(x.to_vec(), F32)])
+        }
+        Op::ConvCodes { attrs, layer } => {
+            let shape = conv(attrs, x, &inputs[1].shape)?;
+            code_layer(layer, inputs, &shape, shape[1])
+        }
+        Op::LinearCodes { layer } => {
+            let [Dim::Fixed(depth), Dim::Fixed(columns)] = inputs[1].shape[..] else {
+                return Err(Refused::new("the weight is not a matrix"));
+            };
+            ensure(x.last() == Some(&Dim::Fixed(depth)), "the weight does not fit the input")?;
+            let mut shape = x.to_vec();
+            shape[rank - 1] = Dim::Fixed(columns);
+            code_layer(layer, inputs, &shape, Dim::Fixed(columns))
+        }
+        Op::AddCodes(sum) => {
+            ensure(sum.is_sound(), "codes that are none")?;
+            ensure(kind == ElementType::U8 && inputs[1].element == kind, "codes are needed")?;
+            ensure(inputs[1].shape == x, "operands of different shapes")?;
+            one(x.to_vec())
+        }
+        Op::MulCodes(product) => {
+            ensure(product.is_sound(), "codes that are none")?;
+            ensure(kind == ElementType::U8 && inputs[1].element == kind, "codes are needed")?;
+            let y = &inputs[1].shape;
+            let gate = |a: &[Dim], b: &[Dim]| {
+                a.len() == 4 && b.len() == 4 && a[..2] == b[..2] && b[2..] == [Dim::Fixed(1), Dim::Fixed(1)]
+            };
+            ensure(x == &y[..] || gate(x, y) || gate(y, x), "operands of different shapes")?;
+            one(if gate(y, x) { y.clone() } else { x.to_vec() })
+        }
+        Op::MeanCodes { mean, keep_dims } => {
+            ensure(mean.is_sound(), "codes that are none")?;
+            ensure(kind == ElementType::U8 && rank == 4, "codes of a map are needed")?;
+            fixed(x[2])?;
+            fixed(x[3])?;
+            let mut shape = x[..2].to_vec();
+            if *keep_dims {
+                shape.extend([Dim::Fixed(1); 2]);
+            }
+            one(shape)
+        }
+        Op::TableCodes => {
+            let all = [kind, inputs[1].element] == [ElementType::U8; 2];
+            ensure(all && inputs[1].shape == [Dim::Fixed(256)], "codes and a table of 256 are needed")?;
+            one(x.to_vec())
         }
         Op::BatchNorm { .. } => {
             ensure(rank >= 2, "there are no channels")?;
@@ -161,7 +236,11 @@ pub(super) fn infer(
             shape[*axis] = Dim::Fixed(*k);
             Ok(vec![(shape.clone(), kind), (shape, I64)])
         }
-        Op::MaxPool(attrs) | Op::AvgPool { pool: attrs, .. } => one(pool(attrs, x)?),
+        Op::MaxPool(attrs) => {
+            ensure(matches!(kind, F32 | ElementType::U8), "numbers or codes are needed")?;
+            one(pool(attrs, x)?)
+        }
+        Op::AvgPool { pool: attrs, .. } => one(pool(attrs, x)?),
         Op::AdaptiveAvgPool | Op::Resize { .. } => {
             let to = &recorded[0].shape;
             ensure(rank == 4 && to.len() == 4 && x[..2] == to[..2], "maps of other channels")?;
@@ -359,7 +438,13 @@ fn input_count(op: &Op) -> (usize, usize) {
         Op::DynamicConv { bias, .. } => exactly(3 + usize::from(*bias)),
         Op::BinaryConv(own) => exactly(own.inputs()),
         Op::Neighbours { positions, .. } => exactly(2 + usize::from(*positions)),
-        Op::MatMul | Op::Binary { .. } | Op::Gather { .. } | Op::GatherElements { .. } => exactly(2),
+        Op::ConvCodes { .. } | Op::LinearCodes { .. } => (4, 5),
+        Op::AddCodes(_) | Op::MulCodes(_) | Op::TableCodes => exactly(2),
+        Op::MatMul
+        | Op::Dequantize { .. }
+        | Op::Binary { .. }
+        | Op::Gather { .. }
+        | Op::GatherElements { .. } => exactly(2),
         Op::Concat { .. } => (1, usize::MAX),
         Op::Custom { .. } => (0, usize::MAX),
         Op::Full { .. } => exactly(0),
@@ -377,6 +462,25 @@ fn check_activation(activation: Option<Unary>) -> Result<(), Refused> {
         }
         _ => Ok(()),
     }
+}
+
+/// Types and extents of a layer on codes whose result is `shape`.
+fn code_layer(
+    layer: &CodeLayer,
+    inputs: &[&Value],
+    shape: &[Dim],
+    channels: Dim,
+) -> Result<Vec<(Shape, ElementType)>, Refused> {
+    use ElementType::{F32, I8, I32, U8};
+    ensure(layer.is_sound(), "codes that are none")?;
+    ensure(inputs.len() == 4 + usize::from(layer.sum.is_some()), "a residual too much or too few")?;
+    let kinds: Vec<ElementType> = inputs.iter().map(|value| value.element).collect();
+    ensure(kinds[..4] == [U8, I8, F32, I32], "operands of other types")?;
+    ensure(inputs[2..4].iter().all(|value| value.shape == [channels]), "not one number per channel")?;
+    if layer.sum.is_some() {
+        ensure(kinds[4] == U8 && inputs[4].shape == shape, "a residual of another shape or type")?;
+    }
+    Ok(vec![(shape.to_vec(), if layer.output.is_some() { U8 } else { F32 })])
 }
 
 /// Bias and residual of a layer whose result is `shape`.

@@ -13,6 +13,7 @@ mod geometry;
 #[cfg(test)]
 mod hostile;
 mod infer;
+mod integers;
 mod noop;
 mod split;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use common::merge_equal;
 pub use dead::remove_dead;
 pub use fold::{fold_constants, fold_resized};
 pub use fuse::fuse_epilogues;
+pub use integers::{fuse_code_sums, lower_to_integers};
 pub use noop::remove_noops;
 pub use split::split_joined;
 
@@ -36,6 +38,13 @@ const MOST_ROUNDS: usize = 100;
 /// Rewrites `graph` into fewer and larger operations until nothing changes any more. What it computes stays the same
 /// but for rounding.
 pub fn optimize(graph: &mut Graph) {
+    simplify(graph);
+    while fuse_epilogues(graph) {}
+    remove_dead(graph);
+}
+
+/// [`optimize`] without fusing: batch norms are folded, and every activation and sum is still a node of its own.
+pub fn simplify(graph: &mut Graph) {
     for _ in 0..MOST_ROUNDS {
         let mut changed = fold_constants(graph);
         changed |= remove_noops(graph);
@@ -47,6 +56,4 @@ pub fn optimize(graph: &mut Graph) {
             break;
         }
     }
-    while fuse_epilogues(graph) {}
-    remove_dead(graph);
 }

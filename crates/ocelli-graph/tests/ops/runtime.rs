@@ -102,6 +102,9 @@ fn write(path: &PathBuf, tensor: &Tensor) -> Value {
     let (kind, bytes): (&str, Vec<u8>) = match &tensor.data {
         Constant::F32(values) => ("f32", values.iter().flat_map(|value| value.to_le_bytes()).collect()),
         Constant::I64(values) => ("i64", values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Constant::I32(values) => ("i32", values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        Constant::U8(values) => ("u8", values.to_vec()),
+        Constant::I8(values) => ("i8", values.iter().map(|&value| value as u8).collect()),
         Constant::Bool(values) => ("bool", values.iter().map(|&value| u8::from(value)).collect()),
     };
     std::fs::write(path, bytes).unwrap();

@@ -5,13 +5,18 @@
 //! alone, so results are the same to the bit for any number of threads. Each has a plain twin in
 //! [`reference`](mod@reference).
 
+pub mod attention;
 pub mod conv;
 pub mod depthwise;
+pub mod gelu;
 pub mod graph;
 pub mod join;
 mod lattice;
+pub mod layer_norm;
+pub mod linear;
 pub mod norm;
 pub mod optim;
+mod pack;
 mod parallel;
 mod phases;
 pub mod pool;

@@ -4,14 +4,20 @@
 //! burn's operations: other devices compute with their own kernels, and the capture device records the network as
 //! what it is.
 
+mod attention;
 mod autodiff;
 mod binary;
 mod flex;
+mod gelu;
 mod graph;
+mod layer_norm;
+mod linear;
 mod ops;
 mod record;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transformer_tests;
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use ocelli_kernels::train::ConvShape;
@@ -20,9 +26,13 @@ use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
 
 use crate::binary::Estimator;
+use attention::AttentionOps;
 use binary::BinaryOps;
 use burn::backend::{Dispatch, Flex};
+use gelu::GeluOps;
 use graph::GraphOps;
+use layer_norm::LayerNormOps;
+use linear::LinearOps;
 use ops::KernelOps;
 use record::RecordOps;
 
@@ -183,6 +193,55 @@ pub(crate) fn recorded_binary_conv<const D: usize>(
     geometry: [usize; 11],
 ) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::recorded_binary_conv(x.into_dispatch(), weight.into_dispatch(), geometry))
+}
+
+/// `x · weightᵀ (+ bias)`: `[..., features_in]` → `[..., features_out]`, the weights `[features_out, features_in]`.
+pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::linear_with_bias(x, weight, bias.into_dispatch()),
+        None => Dispatch::linear(x, weight),
+    })
+}
+
+/// Layer norm over the last dimension of `[..., features]`.
+pub(crate) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gain: Tensor<1>,
+    shift: Tensor<1>,
+    epsilon: f64,
+) -> Tensor<D> {
+    let (gain, shift) = (gain.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_norm(x.into_dispatch(), gain, shift, epsilon))
+}
+
+/// `x / 2 · (1 + erf(x / √2))`
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::exact_gelu(x.into_dispatch()))
+}
+
+/// Attention of `[batch, heads, tokens, dim]` each.
+pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let scale = scale_of(q.dims()[3]);
+    let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(Dispatch::attend(q, k, v, scale))
+}
+
+/// Attention of queries and keys `[batch, tokens, 2 · heads · dim]`, with values `[batch, tokens, heads · width]`.
+pub(crate) fn attend_pair(qk: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
+    let scale = scale_of(qk.dims()[2] / (2 * heads));
+    Tensor::from_dispatch(Dispatch::attend_pair(qk.into_dispatch(), v.into_dispatch(), heads, scale))
+}
+
+/// Attention of queries, keys and values `[batch, tokens, 3 · heads · dim]`.
+pub(crate) fn attend_joined(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
+    let scale = scale_of(qkv.dims()[2] / (3 * heads));
+    Tensor::from_dispatch(Dispatch::attend_joined(qkv.into_dispatch(), heads, scale))
+}
+
+/// What products of vectors of `dim` elements are multiplied by.
+fn scale_of(dim: usize) -> f32 {
+    (1.0 / (dim as f64).sqrt()) as f32
 }
 
 /// Records `x · weight (+ bias)`.

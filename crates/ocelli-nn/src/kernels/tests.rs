@@ -23,16 +23,16 @@ fn noise(len: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-fn tensor<const D: usize>(dims: [usize; D], seed: u32, device: &Device) -> Tensor<D> {
+pub(super) fn tensor<const D: usize>(dims: [usize; D], seed: u32, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(noise(dims.iter().product(), seed), dims), device)
 }
 
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("f32")
 }
 
 #[track_caller]
-fn close(fast: &[f32], plain: &[f32], what: &str) {
+pub(super) fn close(fast: &[f32], plain: &[f32], what: &str) {
     assert_eq!(fast.len(), plain.len(), "{what}");
     let scale = plain.iter().fold(1e-2f32, |most, x| most.max(x.abs()));
     for (a, b) in fast.iter().zip(plain) {
@@ -41,7 +41,7 @@ fn close(fast: &[f32], plain: &[f32], what: &str) {
 }
 
 /// With and without recomputing activations on the way back.
-fn devices() -> [Device; 2] {
+pub(super) fn devices() -> [Device; 2] {
     [Device::flex().autodiff(), Device::flex().autodiff().gradient_checkpointing()]
 }
 
@@ -66,7 +66,7 @@ fn gradients<const N: usize>(
 }
 
 #[track_caller]
-fn same<const N: usize>(
+pub(super) fn same<const N: usize>(
     leaves: [Tensor<4>; N],
     fast: impl Fn([Tensor<4>; N]) -> Tensor<4>,
     plain: impl Fn([Tensor<4>; N]) -> Tensor<4>,

@@ -49,7 +49,7 @@ pub enum WeightsError {
         /// What the weights were to go into.
         network: String,
         /// What did not fit.
-        mismatch: Mismatch,
+        mismatch: Box<Mismatch>,
     },
 }
 
@@ -170,7 +170,11 @@ impl WeightFile {
         if lenient || mismatch.is_empty() {
             Ok((module, mismatch))
         } else {
-            Err(WeightsError::Mismatch { path: self.path, network: network.to_string(), mismatch })
+            Err(WeightsError::Mismatch {
+                path: self.path,
+                network: network.to_string(),
+                mismatch: mismatch.into(),
+            })
         }
     }
 }

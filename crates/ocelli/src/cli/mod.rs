@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod compress;
 mod export;
 mod image;
 mod models;
@@ -65,6 +66,8 @@ enum Command {
     Bench(bench::Bench),
     /// Write a network for other programs (ONNX), compiled, or as a drawing
     Export(export::Export),
+    /// Make a model smaller and faster: quantise it
+    Compress(Box<compress::Compress>),
     /// Re-run the papers' claims in small
     #[command(subcommand)]
     Repro(repro::Repro),
@@ -130,6 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Models(command) => command.run(),
         Command::Bench(command) => command.run(&global),
         Command::Export(command) => command.run(&global),
+        Command::Compress(command) => command.run(&global),
         Command::Repro(command) => command.run(&global),
         Command::Completions(command) => command.run(),
     }

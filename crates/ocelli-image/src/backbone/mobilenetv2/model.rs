@@ -248,6 +248,49 @@ impl Backbone for Net {
         "classifier"
     }
 
+    /// torchvision counts all blocks through, and calls what a unit consists of by its position.
+    fn adopt(&self, foreign: &str) -> Option<String> {
+        let last = 1 + self.blocks.iter().map(Vec::len).sum::<usize>();
+        if let Some(leaf) = foreign.strip_prefix("classifier.1.") {
+            return Some(format!("classifier.{leaf}"));
+        }
+        let (index, rest) = foreign.strip_prefix("features.")?.split_once('.')?;
+        let mut index: usize = index.parse().ok()?;
+        if index == 0 || index == last {
+            let (part, leaf) = rest.split_once('.')?;
+            return Some(match (index, part) {
+                (0, "0") => format!("conv_stem.{leaf}"),
+                (0, "1") => format!("bn1.{leaf}"),
+                (_, "0") => format!("conv_head.{leaf}"),
+                (_, "1") => format!("bn2.{leaf}"),
+                _ => return None,
+            });
+        }
+        let rest = rest.strip_prefix("conv.")?;
+        let (unit, leaf) = rest.rsplit_once('.')?;
+        index = index.checked_sub(1)?;
+        let stage = self.blocks.iter().position(|stage| {
+            let own = index < stage.len();
+            index = if own { index } else { index - stage.len() };
+            own
+        })?;
+        // The first stage does not expand.
+        let ours = match (stage, unit) {
+            (0, "0.0") => "conv_dw",
+            (0, "0.1") => "bn1",
+            (0, "1") => "conv_pw",
+            (0, "2") => "bn2",
+            (_, "0.0") => "conv_pw",
+            (_, "0.1") => "bn1",
+            (_, "1.0") => "conv_dw",
+            (_, "1.1") => "bn2",
+            (_, "2") => "conv_pwl",
+            (_, "3") => "bn3",
+            _ => return None,
+        };
+        Some(format!("blocks.{stage}.{index}.{ours}.{leaf}"))
+    }
+
     fn init_scheme(&self) -> InitScheme {
         InitScheme { conv: Draw::KaimingNormalFanOutPerGroup, ..InitScheme::KAIMING }
     }
