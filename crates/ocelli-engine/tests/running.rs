@@ -13,7 +13,7 @@ const ONE: RunOptions = RunOptions { threads: 1, pin: false };
 const TWO: RunOptions = RunOptions { threads: 2, pin: false };
 
 /// Runs both at batches of 1 and 3, on one thread and two; results of both thread counts must be equal to the bit.
-fn compare(what: &str, graph: &Graph, tolerance: f32) {
+pub fn compare(what: &str, graph: &Graph, tolerance: f32) {
     passes::check(graph).unwrap_or_else(|e| panic!("{what}: {e}"));
     let model = Model::compile(graph.clone(), "").unwrap_or_else(|e| panic!("{what}: {e}"));
     for batch in [1, 3] {
@@ -310,14 +310,20 @@ fn unsupported_operations_are_named() {
 }
 
 /// A map `[batch, channels, side, side]` as a graph's input.
-fn map_input(graph: &mut Graph, name: &str, channels: usize, [height, width]: [usize; 2]) -> ValueId {
+pub fn map_input(graph: &mut Graph, name: &str, channels: usize, [height, width]: [usize; 2]) -> ValueId {
     let shape = vec![Dim::Batch(1), Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)];
     let id = graph.add_value(name, shape, ElementType::F32);
     graph.inputs.push(id);
     id
 }
 
-fn append(graph: &mut Graph, op: Op, inputs: Vec<ValueId>, shape: Vec<Dim>, element: ElementType) -> ValueId {
+pub fn append(
+    graph: &mut Graph,
+    op: Op,
+    inputs: Vec<ValueId>,
+    shape: Vec<Dim>,
+    element: ElementType,
+) -> ValueId {
     let name = format!("node{}", graph.nodes.len());
     let id = graph.add_value(name.clone(), shape, element);
     graph.nodes.push(Node { name, op, inputs, outputs: vec![id] });

@@ -124,7 +124,7 @@ proptest! {
                 Threshold::fold(&norm, if c == 0 { 0.0 } else { 0.3 }, 0.1)
             })
             .collect();
-        let (signs, limits): (Vec<i32>, Vec<i32>) = thresholds.iter().map(Threshold::as_comparison).unzip();
+        let (signs, limits): (Vec<f32>, Vec<f32>) = thresholds.iter().map(Threshold::as_comparison).unzip();
         let [oh, ow] = shape.output_size();
         for isa in Isa::available() {
             let bits = packed(isa, &x, channels, None);

@@ -121,6 +121,8 @@ pub(crate) struct Builder<'a> {
     extras: HashMap<usize, fuse::Extra>,
     /// Buffers of codes: offsets and distances in them are in bytes.
     code_roots: HashSet<usize>,
+    /// Values of which only the signs exist, as bits: their buffers.
+    signs: HashMap<ValueId, usize>,
     /// Graph inputs that live inside of a padded buffer: its view.
     padded_inputs: HashMap<ValueId, View>,
 }
@@ -144,6 +146,7 @@ pub(crate) fn build(parts: &Parts, batch: usize) -> Result<Program, EngineError>
         absorbed: HashSet::new(),
         extras: HashMap::new(),
         code_roots: HashSet::new(),
+        signs: HashMap::new(),
         padded_inputs: HashMap::new(),
     };
     builder.fuse();

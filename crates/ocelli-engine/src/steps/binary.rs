@@ -33,9 +33,9 @@ impl Source {
     }
 }
 
-/// Packs the signs of its input, then counts.
+/// Packs the signs of its input, where these are not bits already, then counts.
 pub(crate) struct BinaryStep {
-    pub source: Source,
+    pub source: Option<Source>,
     /// A number per channel that is added before signs are taken.
     pub shift: Option<Box<[f32]>>,
     /// `[batch][height][width][words]`
@@ -45,6 +45,8 @@ pub(crate) struct BinaryStep {
     /// Output pixels of the whole batch.
     pub pixels: usize,
     pub panels: usize,
+    /// Words per output pixel that must be zeroed first, and where they begin.
+    pub cleared: Option<(*mut u64, usize)>,
     /// What `conv` points into.
     pub _numbers: Vec<Box<[f32]>>,
     pub _words: [Box<[u64]>; 2],
@@ -55,26 +57,35 @@ impl Step for BinaryStep {
     fn run(&self, context: &mut Context<'_, '_>) {
         let (isa, threads) = (context.isa, context.pool.threads());
         let shared = Shared(self);
-        let rows = self.source.rows();
-        let count = tasks(rows * self.source.width * self.source.channels, threads, rows);
-        context.pool.run(count, &|task| {
-            let own = shared.get();
-            let Source { channels, width, pixel, .. } = own.source;
-            let shift = own.shift.as_ref().map_or(std::ptr::null(), |shift| shift.as_ptr());
-            for row in part(rows, count, task) {
-                // SAFETY: the builder checked the map's extents and gave room for its words.
-                unsafe {
-                    let bits = own.bits.add(row * width * own.words);
-                    pack_signs(isa, width, channels, own.source.at(row), pixel, shift, bits, own.words);
+        if let Some(source) = &self.source {
+            let rows = source.rows();
+            let count = tasks(rows * source.width * source.channels, threads, rows);
+            context.pool.run(count, &|task| {
+                let own = shared.get();
+                let Some(source) = own.source else { return };
+                let Source { channels, width, pixel, .. } = source;
+                let shift = own.shift.as_ref().map_or(std::ptr::null(), |shift| shift.as_ptr());
+                for row in part(rows, count, task) {
+                    // SAFETY: the builder checked the map's extents and gave room for its words.
+                    unsafe {
+                        let bits = own.bits.add(row * width * own.words);
+                        pack_signs(isa, width, channels, source.at(row), pixel, shift, bits, own.words);
+                    }
                 }
-            }
-        });
+            });
+        }
         let taps = self.conv.window.kernel[0] * self.conv.window.kernel[1];
         let work = self.pixels * self.conv.columns * self.words.max(1) * taps * 64 / SIGNS_PER_UNIT;
         let count = tasks(work, threads, self.pixels);
         context.pool.run(count, &|task| {
             let own = shared.get();
             let pixels = part_of_units(own.pixels, count, task, 4);
+            if let Some((words, per_pixel)) = own.cleared {
+                // SAFETY: the task's own pixels, for which the builder gave room.
+                unsafe {
+                    words.add(pixels.start * per_pixel).write_bytes(0, pixels.len() * per_pixel);
+                }
+            }
             // SAFETY: as above; tasks write apart from one another.
             unsafe { convolve(isa, &own.conv, pixels, 0..own.panels) };
         });

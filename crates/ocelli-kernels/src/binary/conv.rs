@@ -61,16 +61,17 @@ pub enum Finish {
         /// Upper bound; `inf` for none.
         high: f32,
     },
-    /// Bits for the next convolution: 1 where `sum · sign < bound`, per output channel.
+    /// Bits for the next convolution: 1 where `sum · sign <= bound`, per output channel
+    /// ([`Threshold::as_comparison`](super::Threshold::as_comparison)).
     Bits {
         /// The first word's first byte; a word is written byte by byte, the lowest first.
         output: *mut u8,
         /// Bytes from one pixel to the next.
         stride: usize,
         /// 1, or -1 where the comparison is turned round.
-        sign: *const i32,
-        /// What sums are compared with.
-        bound: *const i32,
+        sign: *const f32,
+        /// What sums are compared with: whole numbers.
+        bound: *const f32,
     },
 }
 
@@ -274,20 +275,56 @@ unsafe fn write(
                 }
             }
             Finish::Bits { output, stride, sign, bound } => {
-                for row in 0..rows {
-                    for (byte, eight) in counts[row].iter().enumerate().take(n.div_ceil(LANES)) {
-                        let mut bits = 0u8;
-                        for (lane, count) in eight.iter().enumerate().take(n - byte * LANES) {
-                            let channel = first + byte * LANES + lane;
-                            let sum = products[row] - 2 * count;
-                            bits |= u8::from(sum * *sign.add(channel) < *bound.add(channel)) << lane;
-                        }
-                        *output.add((pixel + row) * stride + first / LANES + byte) = bits;
-                    }
-                }
+                let own =
+                    BitRows { rows, n, products, sign: sign.add(first), bound: bound.add(first), stride };
+                bits(isa, counts, own, output.add(pixel * stride + first / LANES));
             }
         }
     }
+}
+
+/// What [`Finish::Bits`] does to a few channels of a tile's pixels.
+#[derive(Clone, Copy)]
+struct BitRows {
+    rows: usize,
+    n: usize,
+    products: [i32; PIXELS],
+    sign: *const f32,
+    bound: *const f32,
+    stride: usize,
+}
+
+#[inline(always)]
+unsafe fn bits_of<S: crate::simd::Simd>(counts: &Counts, own: BitRows, y: *mut u8) {
+    const { assert!(PANELS * LANES == 32) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        for row in 0..own.rows {
+            let mut sums = [0.0f32; PANELS * LANES];
+            for (sum, count) in sums.iter_mut().zip(counts[row].as_flattened()) {
+                // Sums stay below 2^24: exact.
+                *sum = (own.products[row] - 2 * count) as f32;
+            }
+            let mut word = 0u64;
+            let mut i = 0;
+            while i < own.n {
+                let left = (own.n - i).min(S::LANES);
+                let turned = S::mul(S::load(sums.as_ptr().add(i)), S::load_n(own.sign.add(i), left));
+                word |= u64::from(S::not_above(turned, S::load_n(own.bound.add(i), left))) << i;
+                i += S::LANES;
+            }
+            // Lanes beyond the last compare zeros.
+            word &= (1 << own.n) - 1;
+            let count = own.n.div_ceil(LANES);
+            core::ptr::copy_nonoverlapping(word.to_le_bytes().as_ptr(), y.add(row * own.stride), count);
+        }
+    }
+}
+
+crate::dispatch! {
+    /// # Safety
+    /// `isa` must be available; the pointers and `y` are valid for the channels and pixels they describe.
+    fn bits(counts: &Counts, own: BitRows, y: *mut u8) = bits_of;
 }
 
 /// What [`Finish::Floats`] does to a few channels of a tile's pixels.

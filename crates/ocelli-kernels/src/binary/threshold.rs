@@ -52,8 +52,54 @@ impl Threshold {
         if self.flip { sum > self.bound } else { sum < self.bound }
     }
 
-    /// The same as two factors: -1 where `sum · sign < bound`.
-    pub fn as_comparison(&self) -> (i32, i32) {
-        if self.flip { (-1, -self.bound) } else { (1, self.bound) }
+    /// Of a rule that is -1 for all sums below some number or for all above one; sums lie within `±limit`.
+    ///
+    /// The rule is asked for single sums, so that the threshold rounds as whatever computes the rule does.
+    pub fn of_rule(limit: i32, is_negative: impl Fn(i32) -> bool) -> Self {
+        let far = FAR as i32;
+        let (mut low, mut high) = (-limit, limit);
+        let (at_low, at_high) = (is_negative(low), is_negative(high));
+        if at_low == at_high {
+            return Self { bound: if at_low { far } else { -far }, flip: false };
+        }
+        // The rule is `at_low` at `low` and not at `high`.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if is_negative(middle) == at_low { low = middle } else { high = middle }
+        }
+        if at_low { Self { bound: high, flip: false } } else { Self { bound: low, flip: true } }
+    }
+
+    /// The same as a factor and a bound: -1 where `sum · factor <= bound`. Sums below 2^24 are compared exactly.
+    pub fn as_comparison(&self) -> (f32, f32) {
+        let bound = f64::from(self.bound);
+        if self.flip { (-1.0, (-bound - 1.0) as f32) } else { (1.0, (bound - 1.0) as f32) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_become_thresholds() {
+        let rules: [&dyn Fn(i32) -> bool; 8] = [
+            &|sum| sum < 3,
+            &|sum| sum > -7,
+            &|sum| sum < -20,
+            &|sum| sum > 19,
+            &|sum| sum <= 20,
+            &|_| true,
+            &|_| false,
+            &|sum| (sum as f32) * 0.3 - 0.9 < 0.0,
+        ];
+        for (place, rule) in rules.iter().enumerate() {
+            let threshold = Threshold::of_rule(20, rule);
+            let (factor, bound) = threshold.as_comparison();
+            for sum in -20..=20 {
+                assert_eq!(threshold.is_negative(sum), rule(sum), "rule {place} at {sum}");
+                assert_eq!(sum as f32 * factor <= bound, rule(sum), "rule {place} at {sum}, compared");
+            }
+        }
     }
 }

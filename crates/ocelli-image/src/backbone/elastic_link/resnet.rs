@@ -19,7 +19,10 @@ const EXPANSION: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Bottlenecks per stage.
+    /// A 3x3 convolution of stride 1 instead of the 7x7 and the pooling: for pictures of 32 pixels.
+    #[serde(default)]
+    pub small_stem: bool,
+    /// Bottlenecks per stage; the last stages may have none.
     pub layers: [usize; 4],
     /// Inner channels of the stages' bottlenecks; the stem has those of the first.
     pub widths: [usize; 4],
@@ -37,6 +40,7 @@ impl Config {
     /// ResNet-26, with links.
     pub fn resnet26() -> Self {
         Self {
+            small_stem: false,
             layers: [2; 4],
             widths: [64, 128, 256, 512],
             elastic_link: true,
@@ -52,14 +56,15 @@ impl Config {
 pub struct Net {
     conv1: Conv2d,
     bn1: BatchNorm,
-    maxpool: MaxPool2d,
+    maxpool: Option<MaxPool2d>,
     layer1: Vec<Bottleneck>,
     layer2: Vec<Bottleneck>,
     layer3: Vec<Bottleneck>,
     layer4: Vec<Bottleneck>,
     dropout: Dropout,
     fc: Linear,
-    widths: [usize; 4],
+    #[module(skip)]
+    maps: Vec<FeatureInfo>,
 }
 
 /// Binary 1x1 (squeeze), 3x3 (match), 1x1 (expand), and a real-valued shortcut.
@@ -131,34 +136,47 @@ impl BackboneConfig for Config {
                 })
                 .collect()
         };
+        let [layer1, layer2, layer3, layer4] = [0, 1, 2, 3].map(&mut stage);
+        let (kernel, stride, reduction) = if self.small_stem { (3, 1, 1) } else { (7, 2, 4) };
+        let mut maps = Vec::new();
+        if !self.small_stem {
+            maps.push(FeatureInfo::new("bn1", stem, 2));
+        }
+        maps.extend((0..4).filter(|&i| self.layers[i] > 0).map(|i| {
+            FeatureInfo::new(format!("layer{}", i + 1), EXPANSION * self.widths[i], reduction << i)
+        }));
         Net {
-            conv1: Conv2dConfig::new(self.in_channels, stem, 7).stride(2).init(device),
+            conv1: Conv2dConfig::new(self.in_channels, stem, kernel).stride(stride).init(device),
             bn1: BatchNormConfig::new(stem).init(device),
-            maxpool: MaxPool2d::new(3, 2, 1),
-            layer1: stage(0),
-            layer2: stage(1),
-            layer3: stage(2),
-            layer4: stage(3),
+            maxpool: (!self.small_stem).then(|| MaxPool2d::new(3, 2, 1)),
+            layer1,
+            layer2,
+            layer3,
+            layer4,
             dropout: Dropout::new(self.drop_rate),
-            fc: LinearConfig::new(EXPANSION * self.widths[3], self.num_classes).init(device),
-            widths: self.widths,
+            fc: LinearConfig::new(channels, self.num_classes).init(device),
+            maps,
         }
     }
 }
 
 impl Backbone for Net {
     fn forward_features(&self, x: Tensor<4>, taps: &mut Taps) -> Tensor<4> {
-        let x = self.bn1.forward(self.conv1.forward(x));
+        let mut x = self.bn1.forward(self.conv1.forward(x));
         taps.see("bn1", &x);
-        let mut x = self.maxpool.forward(x);
-        taps.see("maxpool", &x);
+        if let Some(pool) = &self.maxpool {
+            x = pool.forward(x);
+            taps.see("maxpool", &x);
+        }
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         for (index, stage) in (1..).zip(stages) {
             for (place, block) in stage.iter().enumerate() {
                 x = block.forward(x);
                 taps.see(format_args!("layer{index}.{place}"), &x);
             }
-            taps.see(format_args!("layer{index}"), &x);
+            if !stage.is_empty() {
+                taps.see(format_args!("layer{index}"), &x);
+            }
         }
         x
     }
@@ -169,10 +187,7 @@ impl Backbone for Net {
     }
 
     fn feature_info(&self) -> Vec<FeatureInfo> {
-        let mut maps = vec![FeatureInfo::new("bn1", self.widths[0], 2)];
-        let of = |i: usize| FeatureInfo::new(format!("layer{}", i + 1), EXPANSION * self.widths[i], 4 << i);
-        maps.extend((0..4).map(of));
-        maps
+        self.maps.clone()
     }
 
     fn classifier(&self) -> &'static str {

@@ -39,6 +39,8 @@ pub struct Supervision {
     pub skip: bool,
     /// Which signs count as labels.
     pub labels: Labels,
+    /// Factor of the learning rate of the mapping networks.
+    pub mapping_rate: f64,
 }
 
 impl Default for Supervision {
@@ -50,6 +52,7 @@ impl Default for Supervision {
             reduction: Reduction::Mean,
             skip: false,
             labels: Labels::Frozen,
+            mapping_rate: 10.0,
         }
     }
 }

@@ -21,10 +21,10 @@ pub struct Net {
     conv1: Conv2d,
     bn1: BatchNorm,
     maxpool: Option<MaxPool2d>,
-    layer1: Vec<Unit>,
-    layer2: Vec<Unit>,
-    layer3: Vec<Unit>,
-    layer4: Vec<Unit>,
+    pub(super) layer1: Vec<Unit>,
+    pub(super) layer2: Vec<Unit>,
+    pub(super) layer3: Vec<Unit>,
+    pub(super) layer4: Vec<Unit>,
     dropout: Dropout,
     fc: Linear,
     #[module(skip)]
@@ -143,6 +143,16 @@ impl Net {
             tensors.insert(format!("{name}.conv.weight"), unit.conv.filters().into_data());
         }
         tensors
+    }
+
+    /// Whether it has mapping networks.
+    pub fn is_supervised(&self) -> bool {
+        self.supervision.is_some()
+    }
+
+    /// Where the parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.fc.weight.val().device()
     }
 
     /// Share of every layer's signs that differ from their labels, by the layer's name.

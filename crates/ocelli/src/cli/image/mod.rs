@@ -1,5 +1,6 @@
 //! `ocelli image`.
 
+mod binary;
 mod config;
 mod eval;
 mod predict;
