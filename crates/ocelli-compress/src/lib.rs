@@ -10,6 +10,7 @@
 //! | [`range`], [`kl`] | how far activations reach |
 //! | [`equalise`] | ranges shared out between layers |
 //! | [`round`] | learned rounding of weights |
+//! | [`mixed`] | bits of every layer by how much the network minds |
 //! | [`prune`] | magnitude pruning |
 //!
 //! Source: "Bag of Tricks with Quantized Convolutional Neural Networks for image classification" (arXiv 2303.07080) and the
@@ -19,6 +20,7 @@ pub mod assemble;
 pub mod equalise;
 pub mod error;
 pub mod kl;
+pub mod mixed;
 pub mod network;
 mod probe;
 pub mod prune;

@@ -100,7 +100,7 @@ impl Network {
         self.graph.constant_f32(node.inputs[2]).unwrap_or_default().to_vec()
     }
 
-    fn set(&mut self, layer: usize, weights: Vec<f32>, bias: Vec<f32>) {
+    pub(crate) fn set(&mut self, layer: usize, weights: Vec<f32>, bias: Vec<f32>) {
         let layer = &self.layers[layer];
         let inputs = self.graph.nodes[layer.node].inputs.clone();
         let weights =

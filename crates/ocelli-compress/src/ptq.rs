@@ -44,6 +44,41 @@ pub struct Settings {
     pub keep: BTreeSet<String>,
     /// Bits of the weights of single layers.
     pub layer_bits: BTreeMap<String, u8>,
+    /// What is known of single layers' codes, as after quantisation-aware training.
+    #[serde(skip)]
+    pub given: BTreeMap<String, Given>,
+}
+
+/// Codes of a layer that are given, not found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// The unit of every output channel's weights, before batch norms are folded in.
+    pub steps: Vec<f32>,
+    /// The largest magnitude of every output channel's weights then.
+    pub largest: Vec<f32>,
+    /// The codes of its input.
+    pub input: Option<Codes>,
+}
+
+/// Codes of a layer that were found.
+#[derive(Clone, Debug)]
+pub struct LayerPlan {
+    /// Its name.
+    pub name: String,
+    /// Bits of its weights.
+    pub bits: u8,
+    /// The unit of every output channel's weights, batch norms folded in.
+    pub scales: Vec<f32>,
+    /// The largest magnitude of every output channel's weights, batch norms folded in.
+    pub largest: Vec<f32>,
+    /// The value its input's codes are decided at (what only moves numbers keeps their codes), and the codes.
+    pub input: Option<(String, Codes)>,
+}
+
+/// The largest magnitude of every row.
+pub fn largest(weights: &[f32], rows: usize) -> Vec<f32> {
+    let row = (weights.len() / rows.max(1)).max(1);
+    weights.chunks_exact(row).map(|own| own.iter().fold(0.0, |most: f32, w| most.max(w.abs()))).collect()
 }
 
 impl Default for Settings {
@@ -62,6 +97,7 @@ impl Default for Settings {
             float_bias: false,
             keep: BTreeSet::new(),
             layer_bits: BTreeMap::new(),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -123,6 +159,8 @@ pub struct Quantised {
     pub equalised: usize,
     /// How far every value reaches that became codes, by name.
     pub ranges: BTreeMap<String, (f64, f64)>,
+    /// The codes of every layer.
+    pub plan: Vec<LayerPlan>,
 }
 
 /// Progress of a quantisation: what is done, and which share of it.
@@ -151,6 +189,19 @@ pub fn quantise(
             "bits for '{name}', which is no layer that is quantised"
         )));
     }
+    for layer in &network.layers {
+        if let Some(given) = settings.given.get(&layer.name)
+            && (given.steps.len() != layer.channels || given.largest.len() != layer.channels)
+        {
+            let problem = format!(
+                "'{}' has {} channels, codes are given for {}",
+                layer.name,
+                layer.channels,
+                given.steps.len()
+            );
+            return Err(CompressError::Setting(problem));
+        }
+    }
     let equalised = if settings.equalise { network.equalise() } else { 0 };
     let mut own = Quantiser {
         network,
@@ -167,7 +218,8 @@ pub fn quantise(
     own.correct(progress)?;
     let layers = own.report(progress)?;
     let graph = assemble(&own.network, &own.plan).graph;
-    Ok(Quantised { graph, layers, equalised, ranges: own.ranges })
+    let plan = own.layer_plans();
+    Ok(Quantised { graph, layers, equalised, ranges: own.ranges, plan })
 }
 
 struct Quantiser<'a> {
@@ -216,8 +268,45 @@ impl Quantiser<'_> {
                 self.plan.values.insert(*id, observer.codes(bits));
             }
         }
+        for layer in &self.network.layers {
+            let given = self.settings.given.get(&layer.name).and_then(|given| given.input);
+            if let (Some(codes), source) = (given, self.source(layer.input))
+                && let Some(own) = self.plan.values.get_mut(&source)
+            {
+                *own = codes;
+            }
+        }
         self.share_codes();
         Ok(())
+    }
+
+    /// Where the codes of `id` are decided.
+    fn source(&self, mut id: ValueId) -> ValueId {
+        for node in self.network.graph.nodes.iter().rev() {
+            if node.outputs[0] == id
+                && keeps_codes(&node.op)
+                && self.plan.values.contains_key(&node.inputs[0])
+            {
+                id = node.inputs[0];
+            }
+        }
+        id
+    }
+
+    fn layer_plans(&self) -> Vec<LayerPlan> {
+        let plans = self.network.layers.iter().enumerate().filter_map(|(i, layer)| {
+            let codes = &self.plan.layers.get(&i)?.weights;
+            let source = self.source(layer.input);
+            let input = self.plan.values.get(&source);
+            Some(LayerPlan {
+                name: layer.name.clone(),
+                bits: codes.bits,
+                scales: (0..layer.channels).map(|channel| codes.scale(channel)).collect(),
+                largest: largest(&self.network.weights(layer), layer.channels),
+                input: input.map(|codes| (self.network.graph.value(source).name.clone(), *codes)),
+            })
+        });
+        plans.collect()
     }
 
     /// What first and last layers read: the numbers behind moved ones too.
@@ -277,7 +366,19 @@ impl Quantiser<'_> {
             let (weights, bias) = (self.network.weights(layer), self.network.bias(layer));
             let per_channel = self.settings.per_channel;
             let range = self.settings.range(bits);
-            let mut codes = QuantisedWeights::new(&weights, layer.channels, per_channel, range, bits);
+            let mut codes = match self.settings.given.get(&layer.name) {
+                // Folding a batch norm in moved weights and units alike.
+                Some(given) => {
+                    let now = largest(&weights, layer.channels);
+                    let scale = |o: usize| match given.largest[o] {
+                        0.0 => given.steps[o],
+                        before => given.steps[o] * (now[o] / before),
+                    };
+                    let scales = (0..layer.channels).map(|o| scale(o).max(f32::MIN_POSITIVE)).collect();
+                    QuantisedWeights::with_scales(&weights, layer.channels, scales, bits)
+                }
+                None => QuantisedWeights::new(&weights, layer.channels, per_channel, range, bits),
+            };
             let input = self.plan.values.get(&layer.input).map_or(1.0, |codes| codes.scale);
             // A tiny scale would put the bias out of reach of 32 bits.
             let least = |o: usize| bias[o].abs() / (input * (1u32 << 30) as f32);

@@ -3,6 +3,7 @@
 mod binary;
 mod convolution;
 mod elements;
+mod fake_quant;
 mod graphs;
 mod int8;
 mod maps;

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, module::conv2d, ops::ConvOptions};
 
 use ocelli_kernels::train::ConvShape;
 
+use crate::fake_quant;
 use crate::init::zeros;
 use crate::kernels;
 
@@ -118,7 +119,8 @@ impl Conv2d {
             dilation: self.dilation,
             groups: self.groups,
         };
-        convolve(x, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), window)
+        let (x, weight) = fake_quant::operands(x, &self.weight);
+        convolve(x, weight, self.bias.as_ref().map(|bias| bias.val()), window)
     }
 }
 

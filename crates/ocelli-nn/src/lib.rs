@@ -52,7 +52,7 @@ pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearConfig};
 pub use mask_conv::{MaskConv2d, MaskConv2dConfig, MaskSharing};
 pub use mlp::Mlp;
-pub use norm::{BatchNorm, BatchNormConfig, NormSet, with_momentum, with_norm_set};
+pub use norm::{BatchNorm, BatchNormConfig, NormSet, with_frozen_statistics, with_momentum, with_norm_set};
 pub use penal::PenalConnection;
 pub use pool::{MaxPool2d, avg_pool2d, global_avg_pool};
 pub use position::{resize_positions, resize_table};

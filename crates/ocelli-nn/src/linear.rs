@@ -3,6 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, module};
 
+use crate::fake_quant;
 use crate::init::zeros;
 use crate::kernels;
 
@@ -47,7 +48,8 @@ pub struct Linear {
 impl Linear {
     /// `[..., features_in]` → `[..., features_out]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(|bias| bias.val()));
+        let (x, weight) = fake_quant::operands(x, &self.weight);
+        let bias = self.bias.as_ref().map(|bias| bias.val());
         if kernels::serve(&x) {
             return kernels::linear(x, weight, bias);
         }

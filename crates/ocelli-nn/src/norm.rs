@@ -108,6 +108,23 @@ pub fn with_momentum<T>(momentum: f64, forward: impl FnOnce() -> T) -> T {
     forward()
 }
 
+thread_local! {
+    static FROZEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `forward` with every norm of this thread on its running statistics, which stay as they are, whatever the device: the last
+/// part of a fine-tuning.
+pub fn with_frozen_statistics<T>(forward: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FROZEN.set(self.0);
+        }
+    }
+    let _restore = Restore(FROZEN.replace(true));
+    forward()
+}
+
 /// Gain, shift and statistics of one resolution beyond the first.
 #[derive(Module, Debug)]
 pub struct NormSet {
@@ -210,7 +227,7 @@ impl BatchNorm {
     }
 
     fn uses_batch<const D: usize>(&self, x: &Tensor<D>) -> bool {
-        x.device().is_autodiff() && self.training.is_enabled()
+        x.device().is_autodiff() && self.training.is_enabled() && !FROZEN.get()
     }
 
     fn is_fused<const D: usize>(&self, x: &Tensor<D>) -> bool {

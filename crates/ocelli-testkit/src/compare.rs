@@ -39,7 +39,10 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let stored = case.stored.get(&expected.name);
     // Counts and indices are exact.
     let exact = stored.is_some_and(|data| !data.dtype().is_float())
-        && !matches!(expected.measure, Measure::Given | Measure::Codes | Measure::Differing);
+        && !matches!(
+            expected.measure,
+            Measure::Given | Measure::Codes | Measure::LooseCodes | Measure::Differing
+        );
     let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =
         |error: f64, verdict| Comparison { output: expected.name.clone(), error, tolerance, verdict };
@@ -95,11 +98,17 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
             other as f64 / want.len().max(1) as f64
         }
         Measure::Relative if scale == 0.0 => difference,
-        Measure::Relative => difference / scale,
+        Measure::Relative | Measure::LooseCodes => difference / scale,
     };
     let verdict = match &expected.not_comparable {
         Some(reason) => Verdict::Skipped(reason.clone()),
         None if error <= tolerance => Verdict::Ok,
+        None if expected.measure == Measure::Codes => {
+            let other = picked.iter().zip(&want).filter(|(a, b)| a != b).count();
+            let far = picked.iter().zip(&want).filter(|(a, b)| (*a - *b).abs() > 1.0).count();
+            let of = want.len();
+            Verdict::Fail(format!("{other} of {of} differ, {far} by more than 1, at most by {difference}"))
+        }
         None => Verdict::Fail(String::new()),
     };
     result(error, verdict)

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_engine::RunOptions;
 use ocelli_image::backbone::noisy_binary::{Config, Labels, Supervision};
 use ocelli_image::backbone::reactnet;
+use ocelli_image::deploy;
 use ocelli_image::network::{Network, NetworkConfig};
 use ocelli_image::zoo::{Options, create};
 use ocelli_nn::binary::{NoiseRates, Reduction};
@@ -37,6 +39,24 @@ fn networks_cost_what_is_published() {
         };
         assert_eq!((sum(true), sum(false)), (binary, real), "{name}");
     }
+}
+
+/// A whole bottleneck without links is counted: no number is written before its sum.
+#[test]
+fn bits_pass_where_only_signs_are_read() {
+    let convolutions = |name: &str| -> [usize; 2] {
+        let network = settled(create(name, &Options::default(), &Device::flex()).unwrap());
+        let model = deploy::compile(&network, name, [3, 64, 64], None).unwrap();
+        let mut session = model.session(1, RunOptions { threads: 1, pin: false }).unwrap();
+        let (x, mut y) = (vec![0.5; 3 * 64 * 64], vec![0.0; 1000]);
+        let steps = session.profile(&[&x], &mut [&mut y]).unwrap();
+        ["binary conv to bits", "binary conv"]
+            .map(|kind| steps.iter().filter(|step| step.kind == kind).count())
+    };
+    assert_eq!(convolutions("resnet26_binary"), [16, 8]);
+    // Links and shortcuts need numbers.
+    assert_eq!(convolutions("el_resnet26"), [0, 24]);
+    assert_eq!(convolutions("bnn_resnet18"), [0, 16]);
 }
 
 fn little_reactnet() -> Network {

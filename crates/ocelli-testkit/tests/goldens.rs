@@ -74,6 +74,11 @@ fn drnet() {
 }
 
 #[test]
+fn bag_of_tricks_quant() {
+    run("bag_of_tricks_quant");
+}
+
+#[test]
 fn baselines() {
     run("baselines");
 }

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod cli;
+pub mod codes;
 pub mod model_ref;
 pub mod repro;
 

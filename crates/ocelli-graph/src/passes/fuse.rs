@@ -49,8 +49,12 @@ fn fuse_residual(graph: &mut Graph, links: &Links, i: usize) -> bool {
         return false;
     }
     let layer = |id: ValueId| open_layer(graph, links, id).filter(|&layer| takes_residual(graph, layer));
-    // Of two layers the later one: its residual is there when it runs. An earlier one moves to the sum's place.
+    // Of two layers the later one: its residual is there when it runs. An earlier one moves to the sum's place, and does so for
+    // a convolution of signs, which can take in what follows the sum as well.
+    let signs = |layer: usize| matches!(graph.nodes[layer].op, Op::BinaryConv(_));
     let (layer, residual) = match (layer(a), layer(b)) {
+        (Some(first), Some(second)) if signs(first) && !signs(second) => (first, b),
+        (Some(first), Some(second)) if signs(second) && !signs(first) => (second, a),
         (Some(first), Some(second)) if first > second => (first, b),
         (Some(first), None) => (first, b),
         (_, Some(second)) => (second, a),

@@ -35,6 +35,27 @@ fn one_hot(labels: &[usize], classes: usize) -> Vec<f32> {
     targets
 }
 
+impl ClassifyTask {
+    /// A training step, and the logits `[batch, classes]`.
+    pub(super) fn step_with_logits(&self, model: &Network, batch: Batch) -> (Step, Tensor<2>) {
+        let device = self.device.clone().autodiff();
+        let classes = self.description.labels.len();
+        let samples = batch.labels.len();
+        let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), &device);
+        let targets = batch.targets.unwrap_or_else(|| one_hot(&batch.labels, classes));
+        let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
+        let (loss, logits) = model.training_loss(x, targets);
+        let correct = (!self.mixing).then(|| {
+            let logits = logits.clone().detach().into_data();
+            let rows = logits.as_slice::<f32>().expect("logits are float32");
+            let right =
+                rows.chunks_exact(classes).zip(&batch.labels).filter(|(row, label)| argmax(row) == **label);
+            right.count() as f64
+        });
+        (Step { loss, samples, correct }, logits)
+    }
+}
+
 impl Task for ClassifyTask {
     type Model = Network;
     type Batch = Batch;
@@ -49,21 +70,7 @@ impl Task for ClassifyTask {
     }
 
     fn step(&self, model: &Network, batch: Batch) -> Step {
-        let device = self.device.clone().autodiff();
-        let classes = self.description.labels.len();
-        let samples = batch.labels.len();
-        let x = Tensor::<4>::from_data(TensorData::new(batch.pixels, batch.shape), &device);
-        let targets = batch.targets.unwrap_or_else(|| one_hot(&batch.labels, classes));
-        let targets = Tensor::<2>::from_data(TensorData::new(targets, [samples, classes]), &device);
-        let (loss, logits) = model.training_loss(x, targets);
-        let correct = (!self.mixing).then(|| {
-            let logits = logits.detach().into_data();
-            let rows = logits.as_slice::<f32>().expect("logits are float32");
-            let right =
-                rows.chunks_exact(classes).zip(&batch.labels).filter(|(row, label)| argmax(row) == **label);
-            right.count() as f64
-        });
-        Step { loss, samples, correct }
+        self.step_with_logits(model, batch).0
     }
 
     fn batch_size(&self, batch: &Batch) -> usize {

@@ -8,6 +8,7 @@
 pub mod attention;
 pub mod conv;
 pub mod depthwise;
+pub mod fake_quant;
 pub mod gelu;
 pub mod graph;
 pub mod join;

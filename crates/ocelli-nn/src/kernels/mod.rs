@@ -7,6 +7,7 @@
 mod attention;
 mod autodiff;
 mod binary;
+mod fake_quant;
 mod flex;
 mod gelu;
 mod graph;
@@ -29,6 +30,7 @@ use crate::binary::Estimator;
 use attention::AttentionOps;
 use binary::BinaryOps;
 use burn::backend::{Dispatch, Flex};
+use fake_quant::FakeQuantOps;
 use gelu::GeluOps;
 use graph::GraphOps;
 use layer_norm::LayerNormOps;
@@ -218,6 +220,16 @@ pub(crate) fn layer_norm<const D: usize>(
 /// `x / 2 · (1 + erf(x / √2))`
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::exact_gelu(x.into_dispatch()))
+}
+
+/// `x` `[rows, ...]` rounded to what its codes in `range` stand for, with `steps` `[rows]`, whose gradient is multiplied by `factor`.
+pub(crate) fn fake_quant<const D: usize>(
+    x: Tensor<D>,
+    steps: Tensor<1>,
+    [low, high]: [f32; 2],
+    factor: f32,
+) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fake_quant(x.into_dispatch(), steps.into_dispatch(), low, high, factor))
 }
 
 /// Attention of `[batch, heads, tokens, dim]` each.

@@ -24,6 +24,7 @@ pub fn experiments() -> Vec<Experiment> {
         penal_connection(),
         elastic_link(),
         super::noisy::experiment(),
+        super::quantisation::experiment(),
     ]
 }
 

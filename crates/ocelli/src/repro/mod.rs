@@ -3,6 +3,7 @@
 mod drnet;
 mod experiments;
 mod noisy;
+mod quantisation;
 mod run;
 mod write_up;
 

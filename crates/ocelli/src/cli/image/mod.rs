@@ -1,11 +1,11 @@
 //! `ocelli image`.
 
 mod binary;
-mod config;
+pub(in crate::cli) mod config;
 mod eval;
 mod predict;
 mod report;
-mod train;
+pub(in crate::cli) mod train;
 mod train_args;
 
 use std::process::ExitCode;

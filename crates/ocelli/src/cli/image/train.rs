@@ -11,6 +11,7 @@ use ocelli_data::{
     BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
     open_split,
 };
+use ocelli_image::backbone::noisy_binary::Supervision;
 use ocelli_image::classify::{ClassifyTask, EvaluationReport};
 use ocelli_image::model_file::{self, Description, FORMAT_VERSION};
 use ocelli_image::zoo::{self, Options};
@@ -141,7 +142,11 @@ pub fn start(
         &config.data,
         &SplitOptions { split: config.split, seed: config.train.seed, ..Default::default() },
     )?;
-    let prepared = prepare(&config, network_config, data, &device, resume)?;
+    let mut prepared = prepare(&config, network_config, data, &device)?;
+    // What a resumed run's checkpoint holds is past that.
+    if let (Some(supervision), false) = (config.binary.supervision(), resume) {
+        prepared.warm_up(supervision);
+    }
     let fingerprint = config.fingerprint(prepared.pictures)?;
 
     let folder = RunFolder::open(output, resume)?;
@@ -179,7 +184,7 @@ pub fn start(
 }
 
 /// Where no network is named, the weights' own: a model file says what it is.
-fn network_of_weights(config: &mut RunConfig) -> Result<()> {
+pub(in crate::cli) fn network_of_weights(config: &mut RunConfig) -> Result<()> {
     if !config.model.is_empty() || config.network.is_some() {
         return Ok(());
     }
@@ -195,7 +200,7 @@ fn network_of_weights(config: &mut RunConfig) -> Result<()> {
 }
 
 /// The network to train, before the number of classes is known.
-fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
+pub(in crate::cli) fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
     let options = Options { drop_rate: config.drop_rate, ..Default::default() };
     let mut network = match &config.network {
         Some(network) => {
@@ -221,20 +226,19 @@ fn network_config(config: &RunConfig) -> Result<NetworkConfig> {
 const WARM_UP: usize = 400;
 
 /// A task ready to run.
-struct Prepared {
-    task: ClassifyTask,
-    network: Network,
-    pictures: usize,
+pub(in crate::cli) struct Prepared {
+    pub(in crate::cli) task: ClassifyTask,
+    pub(in crate::cli) network: Network,
+    pub(in crate::cli) pictures: usize,
     held_out: usize,
     started_from: Option<String>,
 }
 
-fn prepare(
+pub(in crate::cli) fn prepare(
     config: &RunConfig,
     mut network_config: NetworkConfig,
     data: DatasetPair,
     device: &burn::tensor::Device,
-    resume: bool,
 ) -> Result<Prepared> {
     network_config.set_num_classes(data.classes.len());
     let mut preprocess = match zoo::entry(&config.model) {
@@ -306,20 +310,20 @@ fn prepare(
         let head = if head { "" } else { ", fresh classifier" };
         started_from = Some(format!("{}{head}", path.display()));
     }
-    // What a resumed run's checkpoint holds is past that.
-    if let (Some(supervision), false) = (config.binary.supervision(), resume) {
-        network = match network {
-            Network::NoisyBinary(net) => Network::NoisyBinary(net.warmed_up(supervision, WARM_UP)),
-            other => other,
-        };
-        if let (Some(rate), Some(from)) = (network.flip_rate(), &mut started_from) {
-            *from += &format!(", {:.2} % of the signs mapped otherwise", 100.0 * rate);
-        }
-    }
     Ok(Prepared { task, network, pictures, held_out, started_from })
 }
 
 impl Prepared {
+    /// Lets mapping networks learn the signs they begin with.
+    fn warm_up(&mut self, supervision: &Supervision) {
+        if let Network::NoisyBinary(net) = &self.network {
+            self.network = Network::NoisyBinary(net.clone().warmed_up(supervision, WARM_UP));
+        }
+        if let (Some(rate), Some(from)) = (self.network.flip_rate(), &mut self.started_from) {
+            *from += &format!(", {:.2} % of the signs mapped otherwise", 100.0 * rate);
+        }
+    }
+
     fn headline(&self, config: &RunConfig) -> String {
         let [_, height, width] = self.task.description.preprocess.input_size;
         let from = self.started_from.as_ref().map_or(String::new(), |from| format!(", starting from {from}"));
@@ -336,7 +340,7 @@ impl Prepared {
 }
 
 /// The first Ctrl-C ends the run at the next step with a checkpoint, the second ends the program.
-fn on_interrupt(stop: Arc<AtomicBool>) {
+pub(in crate::cli) fn on_interrupt(stop: Arc<AtomicBool>) {
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
