@@ -33,8 +33,18 @@ fn fine_tuning_with_noisy_supervision_leaves_a_plain_binary_network() {
     let common = ["image", "train", "--data", data, "--threads", "1", "--epochs", "2", "--color-jitter", "0"];
     let train = |more: &[&str]| run(&[&common[..], more].concat(), 0);
     train(&["--config", settings, "--output", &plain]);
-    let (_, told) =
-        train(&["--weights", &plain, "--binarize", "noisy", "--noisy-rho", "0.05,0.1", "--output", &noisy]);
+    let (_, told) = train(&[
+        "--weights",
+        &plain,
+        "--batch-size",
+        "6",
+        "--binarize",
+        "noisy",
+        "--noisy-rho",
+        "0.05,0.1",
+        "--output",
+        &noisy,
+    ]);
     assert!(told.contains("of the signs mapped otherwise"), "{told}");
 
     let names = |run: &str| -> Vec<String> {

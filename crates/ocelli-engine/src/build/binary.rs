@@ -20,19 +20,22 @@ fn source(map: &MapIn, channels: usize, batch: usize) -> Source {
     Source { x: data, picture, row, pixel, channels, height, width, batch }
 }
 
+/// A number per channel.
+type Row = Box<[f32]>;
+
 /// A convolution's constant inputs.
 struct Numbers {
-    shift: Option<Box<[f32]>>,
-    scale: Option<Box<[f32]>>,
-    bias: Option<Box<[f32]>>,
-    slope: Option<Box<[f32]>>,
-    after: Option<Box<[f32]>>,
+    shift: Option<Row>,
+    scale: Option<Row>,
+    bias: Option<Row>,
+    slope: Option<Row>,
+    after: Option<Row>,
 }
 
 /// Where sums go.
 enum To {
     /// Compared with whole numbers, into a buffer of words.
-    Bits { root: usize, words: usize, sign: Box<[f32]>, bound: Box<[f32]> },
+    Bits { root: usize, words: usize, sign: Row, bound: Row },
     /// Scaled, shifted and bent.
     Numbers { output: View, stride: usize, residual: Option<View> },
 }
@@ -41,19 +44,14 @@ enum To {
 /// counts. Nothing where a channel's sign does not change once: with a negative slope, or numbers that are none.
 ///
 /// The rule is computed as [`Finish::Floats`] and the packing of signs do, so that both ways decide alike to the last bit.
-fn fold(
-    numbers: &Numbers,
-    factors: &[f32],
-    next: Option<&[f32]>,
-    limit: i32,
-) -> Option<(Box<[f32]>, Box<[f32]>)> {
+fn fold(numbers: &Numbers, factors: &[f32], next: Option<&[f32]>, limit: i32) -> Option<(Row, Row)> {
     let Numbers { bias, slope, after, .. } = numbers;
     let finite = |numbers: Option<&[f32]>| numbers.is_none_or(|own| own.iter().all(|v| v.is_finite()));
     let all = [Some(factors), bias.as_deref(), slope.as_deref(), after.as_deref(), next];
     if !all.into_iter().all(finite) || slope.as_ref().is_some_and(|slope| slope.iter().any(|v| *v < 0.0)) {
         return None;
     }
-    let of = |numbers: &Option<Box<[f32]>>, out: usize| numbers.as_ref().map(|numbers| numbers[out]);
+    let of = |numbers: &Option<Row>, out: usize| numbers.as_ref().map(|numbers| numbers[out]);
     let comparisons = factors.iter().enumerate().map(|(out, factor)| {
         let (bias, slope, after) = (of(bias, out), of(slope, out), of(after, out));
         let next = next.map(|next| next[out]);
@@ -99,11 +97,11 @@ impl Builder<'_> {
             return Err(Self::unsupported(node, "a result laid out like this"));
         }
         let window = Window { kernel: s.kernel, stride: s.stride, pad: s.pad, dilation: s.dilation };
-        self.signed_conv(node, &s, kernel, weights, window, input, output, (shift, scale, bias))
+        self.signed_conv(node, &s, kernel, weights, window, input, output, [shift, scale, bias])
     }
 
     /// The constant input `part` of a convolution of signs.
-    fn numbers(&self, node: &Node, own: &BinaryConv, part: Part) -> Result<Option<Box<[f32]>>, EngineError> {
+    fn numbers(&self, node: &Node, own: &BinaryConv, part: Part) -> Result<Option<Row>, EngineError> {
         let Ok(place) = own.place(part) else { return Ok(None) };
         let constant = self.graph.constant_f32(node.inputs[place]);
         let known = constant.ok_or_else(|| Self::unsupported(node, format!("a computed {part:?}")))?;
@@ -112,7 +110,7 @@ impl Builder<'_> {
 
     /// Where the result of `node` is read as signs by a convolution with bits and by nothing else: what that adds before it
     /// takes signs.
-    fn read_as_signs(&self, node: &Node) -> Option<Option<Box<[f32]>>> {
+    fn read_as_signs(&self, node: &Node) -> Option<Option<Row>> {
         let id = node.outputs[0];
         if self.readers[id.index()] != 1 || self.homes.contains_key(&id) {
             return None;
@@ -152,7 +150,7 @@ impl Builder<'_> {
             .collect();
         let filters = Filters::new(&packed_words, s.channels_out, s.channels, s.kernel)
             .ok_or_else(|| Self::unsupported(node, "filters of another size"))?;
-        let factors: Box<[f32]> = match &numbers.scale {
+        let factors: Row = match &numbers.scale {
             Some(scale) => means.iter().zip(scale.iter()).map(|(a, b)| a * b).collect(),
             None => means.into(),
         };
@@ -208,9 +206,8 @@ impl Builder<'_> {
             let words_at = |root| -> *mut u64 { places.of(&View::dense(root, &[1])).cast() };
             let bits = words_at(bits);
             let Numbers { shift, bias, slope, after, .. } = numbers;
-            let pointer = |numbers: &Option<Box<[f32]>>| {
-                numbers.as_ref().map_or(std::ptr::null(), |numbers| numbers.as_ptr())
-            };
+            let pointer =
+                |numbers: &Option<Row>| numbers.as_ref().map_or(std::ptr::null(), |numbers| numbers.as_ptr());
             let mut cleared = None;
             let mut owned = Vec::new();
             let finish = match to {
@@ -297,7 +294,7 @@ impl Builder<'_> {
         window: Window,
         input: View,
         output: View,
-        (shift, scale, bias): (Option<Box<[f32]>>, Option<Box<[f32]>>, Option<Box<[f32]>>),
+        [shift, scale, bias]: [Option<Row>; 3],
     ) -> Result<(), EngineError> {
         let batch = output.shape[0];
         let (channels, channels_out, groups, depth) = (s.channels, s.channels_out, s.groups, s.depth);
@@ -335,7 +332,7 @@ impl Builder<'_> {
                 height,
                 width,
             };
-            let numbers: Box<[f32]> = numbers.into();
+            let numbers: Row = numbers.into();
             let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
             let conv = match kernel {
                 Kernel::Depthwise => Signed::Depthwise(Box::new(DepthwiseStep {
@@ -358,13 +355,13 @@ impl Builder<'_> {
                     _bias: bias,
                 })),
                 _ => {
-                    let bias: Box<[f32]> = match &bias {
+                    let bias: Row = match &bias {
                         Some(bias) => {
                             bias.chunks_exact(per_group).flat_map(|own| panelled(own).into_vec()).collect()
                         }
                         None => Box::default(),
                     };
-                    let zeros: Box<[f32]> = vec![0.0; depth].into();
+                    let zeros: Row = vec![0.0; depth].into();
                     let epilogue = Epilogue {
                         bias: if bias.is_empty() { std::ptr::null() } else { bias.as_ptr() },
                         ..Epilogue::NONE

@@ -103,6 +103,8 @@ pub fn pack_rows(isa: Isa, x: &[f32], channels: usize) -> Vec<u64> {
     bits
 }
 
+// The instruction set is all that the loops need of `S`: they become vectors by themselves.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn signs_of<S: Simd>(
     pixels: usize,

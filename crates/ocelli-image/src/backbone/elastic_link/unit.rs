@@ -13,6 +13,7 @@ pub struct Unit {
     act: Option<PRelu>,
 }
 
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 enum UnitConv {
     Binary(BinaryConv2d),

@@ -208,13 +208,10 @@ impl Backbone for Net {
     fn rearrange(&self, mut tensors: BTreeMap<String, TensorData>) -> BTreeMap<String, TensorData> {
         // Fine-tuning begins here: the signs that come with the file are the labels.
         for (name, _) in self.units().filter(|(_, unit)| unit.has_frozen_labels()) {
-            let label = format!("{name}.label");
             let Some(weight) = tensors.get(&format!("{name}.conv.weight")) else { continue };
-            if !tensors.contains_key(&label) {
-                let signs: Vec<f32> = weight.iter::<f32>().map(|w| if w < 0.0 { -1.0 } else { 1.0 }).collect();
-                let data = TensorData::new(signs, weight.shape().clone());
-                tensors.insert(label, data);
-            }
+            let signs: Vec<f32> = weight.iter::<f32>().map(|w| if w < 0.0 { -1.0 } else { 1.0 }).collect();
+            let signs = TensorData::new(signs, weight.shape().clone());
+            tensors.entry(format!("{name}.label")).or_insert(signs);
         }
         tensors
     }
