@@ -339,6 +339,7 @@ fn check(graph: &Graph, layers: &BTreeMap<usize, Kernel>) -> Result<(), String> 
         let kernel = layers.get(&index).copied();
         let fits = match node.op {
             Op::Conv { .. } => kernel.is_some_and(|kernel| prepare::can_compute(graph, node, kernel)),
+            Op::BinaryConv(_) => kernel.is_some_and(|kernel| prepare::can_compute(graph, node, kernel)),
             Op::DynamicConv { .. } => kernel.is_some_and(|kernel| {
                 matches!(kernel, Kernel::Conv | Kernel::Depthwise)
                     && prepare::can_compute(graph, node, kernel)

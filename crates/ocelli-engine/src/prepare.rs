@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_graph::{Constant, Graph, Node, Op};
-use ocelli_kernels::{conv, depthwise, gemm, int8, winograd};
+use ocelli_graph::{BinaryConv, Constant, Graph, Node, Op};
+use ocelli_kernels::{binary, conv, depthwise, gemm, int8, winograd};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Blob;
@@ -26,6 +26,9 @@ pub enum Kernel {
     Depthwise,
     /// Matrix product.
     Linear,
+    /// Bits of signs, `[out][taps][words]` (two numbers' bits per word, the lower half first), then the mean of every filter's absolute
+    /// weights, or 1.
+    Binary,
     /// A convolution or matrix product of 8-bit codes.
     DenseCodes,
     /// One channel at a time, of 8-bit codes.
@@ -74,15 +77,18 @@ pub(crate) struct ConvShape {
 
 /// The extents of convolution `node`, one spatial dimension taken as a map of height 1.
 pub(crate) fn conv_shape(graph: &Graph, node: &Node) -> Result<ConvShape, EngineError> {
-    let (Op::Conv { attrs, .. } | Op::DynamicConv { attrs, .. } | Op::ConvCodes { attrs, .. }) = &node.op
-    else {
-        unreachable!("called for convolutions only")
+    let attrs = match &node.op {
+        Op::Conv { attrs, .. } | Op::DynamicConv { attrs, .. } | Op::ConvCodes { attrs, .. } => attrs,
+        Op::BinaryConv(own) => &own.attrs,
+        _ => unreachable!("called for convolutions only"),
     };
     let unsupported = |op: &str| EngineError::Unsupported { node: node.name.clone(), op: op.to_string() };
     let input = graph.value(node.inputs[0]).shape_at(1);
     let output = graph.value(node.outputs[0]).shape_at(1);
     let weight = match &node.op {
-        Op::DynamicConv { kernel, .. } => vec![output[1], input[1] / attrs.groups, kernel[0], kernel[1]],
+        Op::DynamicConv { kernel, .. } | Op::BinaryConv(BinaryConv { kernel, .. }) => {
+            vec![output[1], input[1] / attrs.groups, kernel[0], kernel[1]]
+        }
         _ => graph.value(node.inputs[1]).shape_at(1),
     };
     let two = |values: &[usize], fill: usize| match *values {
@@ -125,14 +131,25 @@ impl ConvShape {
                 self.groups == 1 && (self.kernel, self.stride, self.dilation) == ([3, 3], [1, 1], [1, 1])
             }
             Kernel::Depthwise => self.groups == self.channels && self.channels_out == self.channels,
+            Kernel::Binary => self.groups == 1,
             Kernel::Linear | Kernel::DenseCodes | Kernel::DepthwiseCodes => false,
         }
     }
 }
 
 /// Whether `kernel` computes convolution `node`; its weights may come from a file.
+///
+/// A convolution of signs has bits, or where channels are grouped the kernels of mixed convolutions.
 pub(crate) fn can_compute(graph: &Graph, node: &Node, kernel: Kernel) -> bool {
-    conv_shape(graph, node).is_ok_and(|shape| shape.fits(kernel))
+    conv_shape(graph, node).is_ok_and(|shape| {
+        let signs = matches!(node.op, Op::BinaryConv(_));
+        shape.fits(kernel)
+            && match kernel {
+                Kernel::Binary => signs,
+                Kernel::Conv | Kernel::Depthwise => !signs || shape.groups > 1,
+                _ => !signs,
+            }
+    })
 }
 
 /// Compares estimates of both ways in processor cycles at 32 products a cycle: Winograd saves products, but
@@ -169,6 +186,10 @@ pub(crate) fn prepare(graph: &mut Graph) -> Result<BTreeMap<usize, Packed>, Engi
                     index,
                     pack_experts(&shape, weights(1)?, graph.value(node.inputs[1]).shape_at(1)[0])?,
                 );
+            }
+            Op::BinaryConv(own) => {
+                let shape = conv_shape(graph, node)?;
+                packed.insert(index, pack_signs(&shape, weights(1)?, own.mean)?);
             }
             Op::ConvCodes { .. } | Op::LinearCodes { .. } => {
                 let Some(Constant::I8(w)) = graph.constants.get(&node.inputs[1]) else {
@@ -215,6 +236,7 @@ pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
     }
     Ok(match kernel {
         Kernel::Depthwise => s.channels * taps,
+        Kernel::Binary => 2 * binary_words(&s) + s.channels_out,
         Kernel::Winograd => winograd::POINTS * gemm::packed_len(s.depth, s.channels_out),
         _ => s.groups * gemm::packed_len(taps * s.depth, s.channels_out / s.groups),
     })
@@ -237,6 +259,37 @@ fn pack_conv(s: &ConvShape, weights: &[f32]) -> Result<Packed, EngineError> {
 /// Which kernel computes a convolution whose weights are mixed when it runs.
 fn choose_dynamic(s: &ConvShape) -> Kernel {
     if s.fits(Kernel::Depthwise) && s.groups > 1 { Kernel::Depthwise } else { Kernel::Conv }
+}
+
+/// Words of a convolution's packed signs.
+pub(crate) fn binary_words(s: &ConvShape) -> usize {
+    s.channels_out * s.kernel[0] * s.kernel[1] * binary::words(s.channels)
+}
+
+/// The signs of a convolution's weights: bits and the filters' scales, or for groups of channels the numbers of both together.
+fn pack_signs(s: &ConvShape, weights: &[f32], mean: bool) -> Result<Packed, EngineError> {
+    let per_filter = s.depth * s.kernel[0] * s.kernel[1];
+    let scale = |filter: &[f32]| -> f32 {
+        let sum: f64 = filter.iter().map(|w| f64::from(w.abs())).sum();
+        if mean { (sum / per_filter as f64) as f32 } else { 1.0 }
+    };
+    if s.groups == 1 {
+        let words = binary::pack_filters(weights, s.channels_out, s.channels, s.kernel);
+        let mut numbers: Vec<f32> = words
+            .into_iter()
+            .flat_map(|word| [word as u32, (word >> 32) as u32].map(f32::from_bits))
+            .collect();
+        numbers.extend(weights.chunks_exact(per_filter).map(scale));
+        return Ok(Packed { kernel: Kernel::Binary, weights: numbers.try_into()? });
+    }
+    let signed: Vec<f32> = weights
+        .chunks_exact(per_filter)
+        .flat_map(|filter| {
+            let scale = scale(filter);
+            filter.iter().map(move |w| if *w < 0.0 { -scale } else { scale })
+        })
+        .collect();
+    pack_experts(s, &signed, 1)
 }
 
 /// Elements of one packed expert.

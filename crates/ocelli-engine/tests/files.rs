@@ -18,7 +18,7 @@ fn compiled() -> (Model, Vec<u8>) {
     (model, std::fs::read(path).expect("reads"))
 }
 
-fn load(bytes: &[u8]) -> Result<Model, String> {
+pub fn load(bytes: &[u8]) -> Result<Model, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.ocelli");
     std::fs::write(&path, bytes).expect("writes");
@@ -78,7 +78,7 @@ fn other_files_and_later_versions_say_what_they_are() {
 }
 
 /// Header and data of a file.
-fn parts(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
+pub fn parts(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
     let len = u64::from_le_bytes(bytes[16..24].try_into().expect("eight")) as usize;
     let data = (64 + len).next_multiple_of(64);
     (serde_json::from_slice(&bytes[64..64 + len]).expect("JSON"), bytes[data..].to_vec())

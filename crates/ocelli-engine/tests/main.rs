@@ -1,6 +1,7 @@
 //! The engine on graphs made by hand: against the plain interpreter, from files, with files that are not what they say.
 
 mod allocation;
+mod binary;
 mod files;
 mod graphs;
 mod running;

@@ -13,7 +13,7 @@ const ONE: RunOptions = RunOptions { threads: 1, pin: false };
 const TWO: RunOptions = RunOptions { threads: 2, pin: false };
 
 /// Runs both at batches of 1 and 3, on one thread and two; results of both thread counts must be equal to the bit.
-fn compare(what: &str, graph: &Graph, tolerance: f32) {
+pub fn compare(what: &str, graph: &Graph, tolerance: f32) {
     passes::check(graph).unwrap_or_else(|e| panic!("{what}: {e}"));
     let model = Model::compile(graph.clone(), "").unwrap_or_else(|e| panic!("{what}: {e}"));
     for batch in [1, 3] {
@@ -310,14 +310,20 @@ fn unsupported_operations_are_named() {
 }
 
 /// A map `[batch, channels, side, side]` as a graph's input.
-fn map_input(graph: &mut Graph, name: &str, channels: usize, [height, width]: [usize; 2]) -> ValueId {
+pub fn map_input(graph: &mut Graph, name: &str, channels: usize, [height, width]: [usize; 2]) -> ValueId {
     let shape = vec![Dim::Batch(1), Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)];
     let id = graph.add_value(name, shape, ElementType::F32);
     graph.inputs.push(id);
     id
 }
 
-fn append(graph: &mut Graph, op: Op, inputs: Vec<ValueId>, shape: Vec<Dim>, element: ElementType) -> ValueId {
+pub fn append(
+    graph: &mut Graph,
+    op: Op,
+    inputs: Vec<ValueId>,
+    shape: Vec<Dim>,
+    element: ElementType,
+) -> ValueId {
     let name = format!("node{}", graph.nodes.len());
     let id = graph.add_value(name.clone(), shape, element);
     graph.nodes.push(Node { name, op, inputs, outputs: vec![id] });
@@ -399,5 +405,63 @@ fn heads_attend() {
         let y = append(&mut graph, op, vec![q, k, v], shape, ElementType::F32);
         graph.outputs.push(y);
         compare(&format!("{heads} heads, {queries} x {keys}"), &graph, 2e-6);
+    }
+}
+
+#[test]
+fn signs_are_convolved() {
+    use ocelli_graph::BinaryConv;
+    for (channels, out, kernel, stride, pad, groups, extras) in [
+        (6, 20, [1, 1], 1, 0, 1, false),
+        (70, 9, [3, 3], 2, 1, 1, true),
+        (64, 33, [3, 3], 1, 1, 1, true),
+        (3, 5, [5, 5], 1, 2, 1, false),
+        (8, 8, [3, 3], 2, 1, 8, false),
+        (8, 12, [3, 3], 1, 1, 4, false),
+        (8, 36, [1, 1], 1, 0, 2, false),
+    ] {
+        for scaled in [false, true] {
+            let mut graph = Graph::default();
+            let size = [11, 9];
+            let x = map_input(&mut graph, "x", channels, size);
+            let numbers = out * channels / groups * kernel[0] * kernel[1];
+            let weights = graph.add_constant("weights", &[numbers, 1], random(numbers, 3));
+            let along = |size: usize| (size + 2 * pad - kernel[0]) / stride + 1;
+            let shape =
+                vec![Dim::Batch(1), Dim::Fixed(out), Dim::Fixed(along(size[0])), Dim::Fixed(along(size[1]))];
+            let mut inputs = vec![x, weights];
+            if scaled {
+                inputs.push(graph.add_constant("shift", &[channels], random(channels, 4)));
+                inputs.push(graph.add_constant("scale", &[out], random(out, 5)));
+                inputs.push(graph.add_constant("bias", &[out], random(out, 6)));
+            }
+            if extras {
+                let residual = graph.add_value("residual", shape.clone(), ElementType::F32);
+                graph.inputs.push(residual);
+                inputs.push(residual);
+                inputs.push(graph.add_constant("slope", &[out], random(out, 7)));
+                inputs.push(graph.add_constant("after", &[out], random(out, 8)));
+            }
+            let op = Op::BinaryConv(BinaryConv {
+                attrs: ocelli_graph::ConvAttrs {
+                    stride: vec![stride; 2],
+                    pad_begin: vec![pad; 2],
+                    pad_end: vec![pad; 2],
+                    dilation: vec![1; 2],
+                    groups,
+                },
+                kernel,
+                mean: scaled,
+                shift: scaled,
+                scale: scaled,
+                bias: scaled,
+                residual: extras,
+                slope: extras,
+                after: extras,
+            });
+            let y = append(&mut graph, op, inputs, shape, ElementType::F32);
+            graph.outputs.push(y);
+            compare(&format!("{channels} -> {out}, {kernel:?}, {groups} groups, {scaled}"), &graph, 2e-6);
+        }
     }
 }

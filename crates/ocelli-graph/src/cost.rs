@@ -96,6 +96,10 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
                 (shape(1)[1] as u64, graph.value(node.outputs[0]).shape[1].at(1) as u64);
             output * (per_expert / channels.max(1)) + shape(2)[0] as u64 * experts
         }
+        Op::BinaryConv(_) => {
+            let numbers = shape(1).iter().product::<usize>() as u64;
+            output * (numbers / (graph.value(node.outputs[0]).shape[1].at(1) as u64).max(1))
+        }
         Op::Neighbours { .. } => {
             let targets = shape(1)[2] * shape(1)[3];
             (shape(0).iter().product::<usize>() * targets) as u64

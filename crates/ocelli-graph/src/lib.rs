@@ -4,6 +4,7 @@
 //! burn module, [`passes`] rewrite it, [`interpret`] computes it plainly, [`cost`] counts, [`onnx`] and [`draw`] write it
 //! for others.
 
+pub mod binary_conv;
 #[cfg(feature = "capture")]
 pub mod capture;
 pub mod codes;
@@ -15,6 +16,7 @@ pub mod onnx;
 pub mod op;
 pub mod passes;
 
+pub use binary_conv::BinaryConv;
 pub use codes::Codes;
 pub use ir::{Constant, Dim, ElementType, Graph, Node, Value, ValueId};
 pub use op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Reduction, ResizeMode, Unary};

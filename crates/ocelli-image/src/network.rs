@@ -12,7 +12,7 @@ use ocelli_nn::state_dict::{Mismatch, load_state_dict, parameter_count, specs, s
 use ocelli_nn::weights::{WeightFile, WeightsError};
 use ocelli_nn::{InitScheme, Taps, initialize};
 
-use crate::backbone::{FeatureInfo, drnet};
+use crate::backbone::{BackboneConfig, FeatureInfo, drnet, noisy_binary};
 pub use crate::backbone::{Network, NetworkConfig};
 
 impl NetworkConfig {
@@ -21,10 +21,40 @@ impl NetworkConfig {
         matches!(self, Self::VersatileVggCifar(config) if matches!(config.conv, ConvKind::Mask { .. }))
     }
 
+    /// Whether some of its convolutions have weights of -1 and +1.
+    pub fn is_binary(&self) -> bool {
+        matches!(
+            self,
+            Self::ReActNet(_)
+                | Self::ReActResNet(_)
+                | Self::ElResNet(_)
+                | Self::ElMobileNet(_)
+                | Self::NoisyBinary(_)
+        )
+    }
+
+    /// Gives binary convolutions Elastic-Links or takes them away; false if the network knows none.
+    pub fn set_elastic_link(&mut self, wanted: bool) -> bool {
+        let own = match self {
+            Self::ReActNet(config) => &mut config.elastic_link,
+            Self::ReActResNet(config) => &mut config.elastic_link,
+            Self::ElResNet(config) => &mut config.elastic_link,
+            Self::ElMobileNet(config) => &mut config.elastic_link,
+            _ => return false,
+        };
+        *own = wanted;
+        true
+    }
+
     /// Factor of the learning rate of the parameter that the network itself calls `name`.
     pub fn rate(&self, name: &str) -> f64 {
         match self {
             Self::DrNet(config) if name.starts_with("predictor.") => config.training.predictor_lr,
+            Self::NoisyBinary(noisy_binary::Config { supervision: Some(own), .. })
+                if name.contains(".conv.map.") =>
+            {
+                own.mapping_rate
+            }
             _ => 1.0,
         }
     }
@@ -50,6 +80,30 @@ impl Network {
     pub fn dynamic(&self) -> Option<&drnet::Net> {
         match self {
             Self::DrNet(net) => Some(net),
+            _ => None,
+        }
+    }
+
+    /// What is used after training, and its description, if `config` has parts that serve training alone: of mapping networks the
+    /// signs they made are left.
+    pub fn deployed(&self, config: &NetworkConfig) -> Option<(Self, NetworkConfig)> {
+        let (Self::NoisyBinary(net), NetworkConfig::NoisyBinary(config)) = (self, config) else {
+            return None;
+        };
+        config.supervision?;
+        let config = noisy_binary::Config { supervision: None, ..config.clone() };
+        let plain = Self::NoisyBinary(config.init(&net.device()));
+        let (plain, mismatch) = plain.load_state_dict(net.baked());
+        mismatch.is_empty().then_some((plain, NetworkConfig::NoisyBinary(config)))
+    }
+
+    /// Mean share of the layers' signs that differ from their labels, while noisy labels supervise them.
+    pub fn flip_rate(&self) -> Option<f64> {
+        match self {
+            Self::NoisyBinary(net) if net.is_supervised() => {
+                let rates = net.flip_rates();
+                Some(rates.iter().map(|(_, rate)| rate).sum::<f64>() / rates.len().max(1) as f64)
+            }
             _ => None,
         }
     }

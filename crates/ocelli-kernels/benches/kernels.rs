@@ -197,10 +197,29 @@ fn elements(c: &mut Criterion) {
     });
 }
 
+fn binary_convolutions(c: &mut Criterion) {
+    use ocelli_kernels::binary::{Extent, Filters, Padding, pack_rows, sums};
+    let mut group = c.benchmark_group("binary 3x3");
+    let window = Window { kernel: [3, 3], stride: [1, 1], pad: [1, 1], dilation: [1, 1] };
+    for (side, channels) in [(56, 64), (28, 128), (14, 256), (7, 512)] {
+        let (x, w) = (numbers(side * side * channels), numbers(channels * channels * 9));
+        let filters = Filters::of_weights(&w, channels, channels, [3, 3]);
+        let bits = pack_rows(Isa::best(), &x, channels);
+        let extent = Extent { batch: 1, size: [side; 2], window, pad_end: [1, 1], padding: Padding::Zero };
+        group.throughput(Throughput::Elements((side * side * channels * channels * 9) as u64));
+        group.bench_function(format!("{side}x{side}x{channels}"), |b| {
+            b.iter(|| sums(Isa::best(), &filters, black_box(&extent), &bits));
+        });
+        group.bench_function(format!("packing {side}x{side}x{channels}"), |b| {
+            b.iter(|| pack_rows(Isa::best(), black_box(&x), channels));
+        });
+    }
+}
+
 // The macro's function carries no documentation.
 #[allow(missing_docs)]
 mod groups {
     use super::*;
-    criterion_group!(benches, products, convolutions, depthwise_and_pooling, elements);
+    criterion_group!(benches, products, convolutions, binary_convolutions, depthwise_and_pooling, elements);
 }
 criterion_main!(groups::benches);

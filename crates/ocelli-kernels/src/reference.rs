@@ -75,6 +75,32 @@ pub fn conv(x: &[f32], weights: &[f32], shape: &ConvShape) -> Vec<f32> {
     y
 }
 
+/// Convolution of the signs (-1 below zero, else +1) of channels-last maps with those of weights `[out, c, kh, kw]`; beyond the edge
+/// lies `beyond`.
+pub fn binary_conv(x: &[f32], weights: &[f32], shape: &ConvShape, beyond: i32) -> Vec<i32> {
+    let [channels, height, width] = shape.input;
+    let [oh, ow] = shape.output_size();
+    let [kh, kw] = shape.window.kernel;
+    let sign = |v: f32| if v < 0.0 { -1 } else { 1 };
+    let mut y = Vec::with_capacity(shape.batch * oh * ow * shape.channels_out);
+    for (n, oy, ox) in (0..shape.batch * oh * ow).map(|i| (i / (oh * ow), i / ow % oh, i % ow)) {
+        for out in 0..shape.channels_out {
+            let mut sum = 0;
+            for (c, ky, kx) in (0..channels * kh * kw).map(|i| (i / (kh * kw), i / kw % kh, i % kw)) {
+                let (iy, ix) = (shape.window.source(0, oy, ky), shape.window.source(1, ox, kx));
+                let inside = iy >= 0 && ix >= 0 && iy < height as isize && ix < width as isize;
+                let v = match inside {
+                    true => sign(x[((n * height + iy as usize) * width + ix as usize) * channels + c]),
+                    false => beyond,
+                };
+                sum += v * sign(weights[((out * channels + c) * kh + ky) * kw + kx]);
+            }
+            y.push(sum);
+        }
+    }
+    y
+}
+
 /// `softmax(scale · x)`
 pub fn softmax(x: &[f32], scale: f32) -> Vec<f32> {
     let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);

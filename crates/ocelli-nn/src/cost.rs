@@ -139,6 +139,10 @@ fn product(operation: &OperationIr) -> Option<Product<'_>> {
             let mixture = (shares.shape[0] as u64) * elements(experts);
             ("dynamic_conv", elements(out) * per_output + mixture, out)
         }
+        OperationIr::Custom(own) if own.id == "binary_conv" => {
+            let (weight, out) = (own.inputs.get(1)?, own.outputs.first()?);
+            ("binary_conv", elements(out) * (elements(weight) / (out.shape[1] as u64).max(1)), out)
+        }
         _ => return None,
     };
     Some(Product { kind, inputs: operation.inputs().collect(), macs, output })

@@ -30,11 +30,22 @@ thread_local! {
 /// A lazy parameter that [`initialize`] draws uniformly in `±bound`, for weights whose shape does not tell their fan-in;
 /// zeros if it is never initialised.
 pub fn drawn<const D: usize>(shape: [usize; D], bound: f64, device: &Device) -> Param<Tensor<D>> {
+    drawn_between(shape, -bound, bound, device)
+}
+
+/// As [`drawn`], between `low` and `high`.
+pub fn drawn_between<const D: usize>(
+    shape: [usize; D],
+    low: f64,
+    high: f64,
+    device: &Device,
+) -> Param<Tensor<D>> {
     let count = shape.iter().product();
+    let (middle, reach) = ((low + high) / 2.0, (high - low) / 2.0);
     computed(shape, device, move || match KEY.get() {
         Some((seed, name)) => {
             let mut rng = keyed(seed, name);
-            (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * bound) as f32).collect()
+            (0..count).map(|_| (middle + (2.0 * unit(&mut rng) - 1.0) * reach) as f32).collect()
         }
         None => vec![0.0; count],
     })
@@ -159,7 +170,7 @@ impl ModuleMapper for Initializer {
             ("Linear", "weight") => self.scheme.linear,
             ("Linear", "bias") => self.scheme.linear_bias,
             (_, "cls_token" | "pos_embed" | "inner_pos" | "outer_pos") => self.scheme.positions,
-            ("Experts", _) => {
+            ("Experts" | "BinaryConv2d" | "FlatBinaryConv2d" | "MapConv", _) => {
                 // Draws itself when it is first looked at.
                 KEY.set(Some((self.seed, fnv1a(&self.path.name()))));
                 let value = param.val();

@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod binary;
 pub mod conv;
 pub mod convolution;
 pub mod cost;

@@ -50,9 +50,9 @@ pub fn is_buffer(name: &str) -> bool {
     name.ends_with("running_mean") || name.ends_with("running_var")
 }
 
-/// Whether the tensor called `name` is never trained: a buffer, or a table computed from a formula.
+/// Whether the tensor called `name` is never trained: a buffer, a table computed from a formula, the labels of signs.
 pub fn is_frozen(name: &str) -> bool {
-    is_buffer(name) || name.ends_with("relative_pos")
+    is_buffer(name) || name.ends_with("relative_pos") || name.ends_with(".label")
 }
 
 /// FNV-1a, 64 bits: a stable number for a name.

@@ -73,6 +73,10 @@ pub enum Measure {
     LooseCodes,
     /// The builder measured itself: neighbour lists are compared as the specification of Vision GNN says.
     Given,
+    /// How many elements differ.
+    Differing,
+    /// One minus the cosine of both.
+    Cosine,
 }
 
 impl Case {
@@ -166,13 +170,17 @@ impl Case {
             .into_iter()
             .flatten()
             .map(|output| {
-                let shape = shape(&output["shape"]);
+                let mut shape = shape(&output["shape"]);
                 let step = &output["slice"]["stride"];
-                let stride = if step.is_array() { self::shape(step) } else { vec![1; shape.len()] };
+                let mut stride = if step.is_array() { self::shape(step) } else { vec![1; shape.len()] };
                 let flat_stride = step.as_u64().map(|step| step as usize);
+                if let Some((steps, full)) = output["slice"].as_str().and_then(steps_of) {
+                    (stride, shape) = (steps, full);
+                }
                 let name = output["name"].as_str().unwrap_or_default().to_string();
                 let (measure, tolerance) = self.measure(output, &name);
                 let not_comparable = output["not_comparable"].as_str().map(str::to_string);
+                let not_comparable = not_comparable.or_else(|| self.beyond_comparison(&name));
                 Expected { name, stride, flat_stride, measure, tolerance, not_comparable, shape }
             })
             .collect()
@@ -188,6 +196,26 @@ impl Case {
             return (Measure::Zero, output["zero_abs_tolerance"].as_f64().unwrap_or(1e-5));
         }
         if let Some(own) = output["rel_tolerance"].as_f64() {
+            return (Measure::Relative, own);
+        }
+        let tolerance = &self.json["tolerance"];
+        if tolerance["all"] == "exact" {
+            return (Measure::Absolute, 0.0);
+        }
+        // `q_after: at most 2 entries may differ`
+        let first = name.split('.').next().unwrap_or_default();
+        let count = |text: &str| text.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+        if let Some(most) = tolerance[first].as_str().and_then(count) {
+            return (Measure::Differing, most);
+        }
+        if let Some(least) = general(&format!("{name}_cos")) {
+            return (Measure::Cosine, 1.0 - least);
+        }
+        // `act_rel` and `grad_rel` speak of all outputs called `act.*`, `grad0.*`.
+        let family = first.trim_end_matches(|c: char| c.is_ascii_digit());
+        if name.contains('.')
+            && let Some(own) = general(&format!("{family}_rel"))
+        {
             return (Measure::Relative, own);
         }
         // `losses_rel`, `grad_norms_rel` and `after3_abs` speak of those outputs only.
@@ -235,9 +263,25 @@ impl Case {
         }
     }
 
+    /// Why the output called `name` cannot be compared, if the case's tolerance ends before it: `act_rel_upto`.
+    fn beyond_comparison(&self, name: &str) -> Option<String> {
+        let last = self.json["tolerance"]["act_rel_upto"].as_str()?;
+        let names = self.json["outputs"].as_array()?.iter().map(|output| &output["name"]);
+        let mut after = names.skip_while(|own| **own != format!("act.{last}").as_str()).skip(1);
+        let beyond = name.starts_with("act.") && after.any(|own| *own == name);
+        beyond.then(|| format!("the case compares maps up to {last}"))
+    }
+
     /// Values that replace the filled ones (`state.NAME` in the file).
     pub fn state_overrides(&self) -> impl Iterator<Item = (&str, &TensorData)> {
         self.stored.iter().filter_map(|(name, data)| Some((name.strip_prefix("state.")?, data)))
+    }
+
+    /// Names in the reference's state dict, as listed beside the case.
+    pub fn state_dict_names(&self) -> Vec<String> {
+        let list = self.json["state_dict"].as_str().unwrap_or_default();
+        let text = std::fs::read_to_string(self.path.with_file_name(list)).unwrap_or_default();
+        text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_string).collect()
     }
 
     /// Names of the expected tensors, which are also the places to tap.
@@ -263,11 +307,27 @@ fn integers(path: &Path) -> Result<BTreeMap<String, TensorData>> {
             Dtype::I16 => each(data, |b| i16::from_le_bytes(b).into()),
             Dtype::I32 => each(data, |b| i32::from_le_bytes(b).into()),
             Dtype::I64 => each(data, i64::from_le_bytes),
+            // Words of bits: the same bits.
+            Dtype::U64 => each(data, |b| u64::from_le_bytes(b) as i64),
             _ => continue,
         };
         found.insert(name.to_string(), TensorData::new(values, view.shape().to_vec()));
     }
     Ok(found)
+}
+
+/// Steps per axis and the full shape of `[:, ::2, ::4] of [1, 32, 48]`.
+fn steps_of(text: &str) -> Option<(Vec<usize>, Vec<usize>)> {
+    let (steps, full) = text.split_once(" of ")?;
+    let list = |text: &str, number: fn(&str) -> Option<usize>| -> Option<Vec<usize>> {
+        text.trim().strip_prefix('[')?.strip_suffix(']')?.split(',').map(|part| number(part.trim())).collect()
+    };
+    let step = |part: &str| match part {
+        ":" => Some(1),
+        other => other.strip_prefix("::")?.parse().ok(),
+    };
+    let (steps, full) = (list(steps, step)?, list(full, |part| part.parse().ok())?);
+    (steps.len() == full.len() && !steps.contains(&0)).then_some((steps, full))
 }
 
 fn shape(value: &Value) -> Vec<usize> {

@@ -49,6 +49,10 @@ fn published_layouts_load_unchanged() {
         ("versatile_vgg16", "versatile_filters/vgg16_spatial"),
         ("versatile_resnet50_v2", "versatile_filters/resnet50_v2"),
         ("mask_vgg16_cifar_s4", "versatile_filters/mask_vgg16_r4"),
+        ("reactnet_a", "elastic_link/reactnet_a"),
+        ("reactnet18", "elastic_link/reactnet18"),
+        ("el_mobilenet_v1", "elastic_link/el_mobilenet_v1"),
+        ("bnn_resnet20_cifar", "noisy_supervision_bnn/bnn_resnet20"),
     ] {
         let path = folder.path().join(format!("{name}.safetensors"));
         // With the entries nothing reads: counters, and what the released Ghost-ResNet carries along.

@@ -84,6 +84,16 @@ fn baselines() {
 }
 
 #[test]
+fn elastic_link() {
+    run("elastic_link");
+}
+
+#[test]
+fn noisy_supervision_bnn() {
+    run("noisy_supervision_bnn");
+}
+
+#[test]
 fn versatile_filters() {
     run("versatile_filters");
 }

@@ -129,6 +129,19 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("dr_resnet50_5way", 30_677_869),
     ("dr_resnet101", 49_667_179),
     ("dr_mobilenetv2", 3_713_147),
+    ("reactnet_a", 29_343_592),
+    ("el_reactnet_a", 29_343_623),
+    // A factor per shortcut more.
+    ("reactnet18", 11_704_424),
+    ("el_reactnet18", 11_704_424 + 16),
+    ("reactnet34", 21_827_432),
+    ("el_reactnet34", 21_827_432 + 32),
+    ("el_resnet26", 16_006_720),
+    ("resnet26_binary", 16_006_696),
+    ("el_mobilenet_v1", 4_242_914),
+    ("mobilenet_v1_binary", 4_242_914 - 26),
+    ("bnn_resnet20_cifar", 273_146),
+    ("bnn_resnet18", 11_693_352),
 ];
 
 #[test]

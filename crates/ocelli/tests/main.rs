@@ -1,6 +1,7 @@
 //! The program run as a person runs it: good input, bad input, interruption, resuming.
 
 mod bad_input;
+mod binary;
 mod common;
 mod dynamic;
 mod engine;

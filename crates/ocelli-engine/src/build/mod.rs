@@ -17,6 +17,7 @@ use crate::steps::elementwise::{Copy, Export, Import};
 use crate::steps::nest::Nest;
 use crate::view::View;
 
+mod binary;
 mod codes;
 mod conv;
 mod dynamic;
@@ -120,6 +121,8 @@ pub(crate) struct Builder<'a> {
     extras: HashMap<usize, fuse::Extra>,
     /// Buffers of codes: offsets and distances in them are in bytes.
     code_roots: HashSet<usize>,
+    /// Values of which only the signs exist, as bits: their buffers.
+    signs: HashMap<ValueId, usize>,
     /// Graph inputs that live inside of a padded buffer: its view.
     padded_inputs: HashMap<ValueId, View>,
 }
@@ -143,6 +146,7 @@ pub(crate) fn build(parts: &Parts, batch: usize) -> Result<Program, EngineError>
         absorbed: HashSet::new(),
         extras: HashMap::new(),
         code_roots: HashSet::new(),
+        signs: HashMap::new(),
         padded_inputs: HashMap::new(),
     };
     builder.fuse();
@@ -168,6 +172,7 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
                 node.op,
                 Op::Conv { .. }
                     | Op::DynamicConv { .. }
+                    | Op::BinaryConv(_)
                     | Op::Unary { .. }
                     | Op::Binary { .. }
                     | Op::MaxPool(_)
@@ -427,6 +432,7 @@ impl Builder<'_> {
             Op::GatherElements { axis } => self.gather(node, *axis, true),
             Op::ConvTranspose { .. } => Err(Self::unsupported(node, "transposed convolutions")),
             Op::DynamicConv { .. } => self.dynamic_conv(index, node),
+            Op::BinaryConv(_) => self.binary_conv(index, node),
             Op::Neighbours { k, dilation, .. } => self.neighbours(node, *k, *dilation),
             Op::MaxRelative => self.max_relative(node),
             Op::Custom { name, .. } => Err(Self::unsupported(node, format!("the operation {name}"))),

@@ -5,6 +5,7 @@ use ocelli_kernels::Isa;
 use crate::pool::Pool;
 
 pub(crate) mod attention;
+pub(crate) mod binary;
 pub(crate) mod codes;
 pub(crate) mod conv;
 pub(crate) mod dynamic;

@@ -1,5 +1,6 @@
 //! Operations of ours, recorded under their names.
 
+use crate::binary_conv::BinaryConv;
 use crate::op::{ConvAttrs, Op};
 
 /// The operator for the recorded operation `name`, if there is one.
@@ -17,6 +18,26 @@ pub(super) fn operation(name: &str, arguments: &[f64], inputs: usize) -> Option<
                 groups,
             };
             Some(Op::DynamicConv { attrs, kernel: [kh, kw], bias: false, activation: None })
+        }
+        ("binary_conv", &[_, kh, kw, sh, sw, ph, pw, dh, dw, groups, mean]) => {
+            let attrs = ConvAttrs {
+                stride: vec![sh, sw],
+                pad_begin: vec![ph, pw],
+                pad_end: vec![ph, pw],
+                dilation: vec![dh, dw],
+                groups,
+            };
+            Some(Op::BinaryConv(BinaryConv {
+                attrs,
+                kernel: [kh, kw],
+                mean: mean != 0,
+                shift: false,
+                scale: false,
+                bias: false,
+                residual: false,
+                slope: false,
+                after: false,
+            }))
         }
         _ => None,
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::ir::{Constant, ElementType, Graph, Node, ValueId};
 use crate::passes::{GraphError, check};
 
+mod binary;
 mod codes;
 mod elementwise;
 mod map;
@@ -236,6 +237,7 @@ fn run(call: &Call<'_>) -> Result<Vec<Tensor>, InterpretError> {
         Op::DynamicConv { attrs, kernel, bias, activation } => {
             nodes::dynamic_conv(call, attrs, *kernel, *bias, *activation)
         }
+        Op::BinaryConv(own) => binary::binary_conv(call, own),
         Op::Neighbours { k, dilation, positions } => nodes::neighbours(call, *k, *dilation, *positions),
         Op::MaxRelative => nodes::max_relative(call),
         Op::Custom { name, .. } => {

@@ -3,7 +3,7 @@
 use super::OnnxError;
 use super::builder::Scope;
 use super::model::{Attr, Data, element_code};
-use super::{layers, maps, movement, nodes};
+use super::{binary, layers, maps, movement, nodes};
 use crate::codes::Codes;
 use crate::ir::ElementType;
 use crate::op::{Binary, Op, Reduction, Unary};
@@ -81,6 +81,7 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
         Op::DynamicConv { attrs, kernel, bias, activation } => {
             nodes::dynamic_conv(s, attrs, *kernel, *bias, *activation)?
         }
+        Op::BinaryConv(own) => binary::binary_conv(s, own)?,
         Op::Neighbours { k, dilation, positions } => nodes::neighbours(s, *k, *dilation, *positions)?,
         Op::MaxRelative => nodes::max_relative(s)?,
         Op::ConvCodes { .. }

@@ -41,6 +41,7 @@ fn affine(graph: &Graph, links: &Links, i: usize) -> Option<Affine> {
                 | Op::Linear { residual: false, activation: None, .. }
                 | Op::DynamicConv { activation: None, .. }
         );
+        let plain = plain || super::binary::is_affine(graph, layer);
         // A dynamic convolution's shares are computed.
         let computed = |place: usize| place == 2 && matches!(own.op, Op::DynamicConv { .. });
         let known = (1..own.inputs.len())
@@ -119,6 +120,9 @@ fn per_channel(graph: &Graph, constant: ValueId, layer: &Node) -> Option<Vec<f64
 
 fn apply(graph: &mut Graph, links: &Links, i: usize, affine: Affine) {
     let Affine { layer, factor, offset } = affine;
+    if matches!(graph.nodes[layer].op, Op::BinaryConv(_)) {
+        return super::binary::apply(graph, layer, i, &factor, &offset);
+    }
     let node = graph.nodes[layer].clone();
     let (weight, channels) = (node.inputs[1], factor.len());
     let old = graph.constant_f32(weight).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Lets layers with weights take in what follows them: a residual sum and an activation.
 
+use super::binary;
 use super::edit::{Links, function};
 use crate::ir::{Graph, ValueId};
 use crate::op::{Binary, Op, Unary};
@@ -11,7 +12,9 @@ pub fn fuse_epilogues(graph: &mut Graph) -> bool {
     let mut i = 0;
     while i < graph.nodes.len() {
         let links = Links::of(graph);
-        let fused = fuse_residual(graph, &links, i) || fuse_activation(graph, &links, i);
+        let fused = fuse_residual(graph, &links, i)
+            || fuse_activation(graph, &links, i)
+            || binary::fuse(graph, &links, i);
         changed |= fused;
         // A node has gone, or the layer stands in its place and may take in more.
         i = if fused { i.saturating_sub(1) } else { i + 1 };
@@ -28,11 +31,13 @@ fn open_layer(graph: &Graph, links: &Links, id: ValueId) -> Option<usize> {
             | Op::Linear { activation: None, .. }
             | Op::DynamicConv { activation: None, .. }
     );
+    let open = open || binary::takes_residual(graph, layer);
     (open && links.readers[id.index()] == 1).then_some(layer)
 }
 
 fn takes_residual(graph: &Graph, layer: usize) -> bool {
     matches!(graph.nodes[layer].op, Op::Conv { residual: false, .. } | Op::Linear { residual: false, .. })
+        || binary::takes_residual(graph, layer)
 }
 
 /// Node `i` adds a shortcut to a layer's result.
@@ -44,8 +49,12 @@ fn fuse_residual(graph: &mut Graph, links: &Links, i: usize) -> bool {
         return false;
     }
     let layer = |id: ValueId| open_layer(graph, links, id).filter(|&layer| takes_residual(graph, layer));
-    // Of two layers the later one: its residual is there when it runs. An earlier one moves to the sum's place.
+    // Of two layers the later one: its residual is there when it runs. An earlier one moves to the sum's place, and does so for
+    // a convolution of signs, which can take in what follows the sum as well.
+    let signs = |layer: usize| matches!(graph.nodes[layer].op, Op::BinaryConv(_));
     let (layer, residual) = match (layer(a), layer(b)) {
+        (Some(first), Some(second)) if signs(first) && !signs(second) => (first, b),
+        (Some(first), Some(second)) if signs(second) && !signs(first) => (second, a),
         (Some(first), Some(second)) if first > second => (first, b),
         (Some(first), None) => (first, b),
         (_, Some(second)) => (second, a),
@@ -53,8 +62,14 @@ fn fuse_residual(graph: &mut Graph, links: &Links, i: usize) -> bool {
     };
     let outputs = std::mem::take(&mut graph.nodes[i].outputs);
     let mut fused = graph.nodes[layer].clone();
-    fused.inputs.push(residual);
     fused.outputs = outputs;
+    if matches!(fused.op, Op::BinaryConv(_)) {
+        graph.nodes[i] = fused;
+        binary::add_residual(graph, i, residual);
+        graph.nodes.remove(layer);
+        return true;
+    }
+    fused.inputs.push(residual);
     if let Op::Conv { residual, .. } | Op::Linear { residual, .. } = &mut fused.op {
         *residual = true;
     }
@@ -68,6 +83,9 @@ fn fuse_activation(graph: &mut Graph, links: &Links, i: usize) -> bool {
     let node = &graph.nodes[i];
     let Some(own) = function(node).filter(|own| *own != Unary::Not) else { return false };
     let Some(layer) = open_layer(graph, links, node.inputs[0]) else { return false };
+    if matches!(graph.nodes[layer].op, Op::BinaryConv(_)) {
+        return false;
+    }
     let outputs = std::mem::take(&mut graph.nodes[i].outputs);
     let target = &mut graph.nodes[layer];
     target.outputs = outputs;

@@ -287,3 +287,40 @@ fn a_weight_may_be_kept_elsewhere() {
     m.outputs.push(weight);
     assert!(check(&m).is_err(), "nothing else may read it");
 }
+
+#[test]
+fn convolutions_of_signs() {
+    let binary = |change: fn(&mut crate::BinaryConv)| {
+        let Op::Conv { attrs, .. } = conv(|_| {}) else { unreachable!("a convolution") };
+        let mut own = crate::BinaryConv {
+            attrs,
+            kernel: [3, 3],
+            mean: true,
+            shift: false,
+            scale: false,
+            bias: false,
+            residual: false,
+            slope: false,
+            after: false,
+        };
+        change(&mut own);
+        Op::BinaryConv(own)
+    };
+    let (x, y): ([Dim; 4], [Dim; 4]) = ([N, f(4), f(8), f(8)], [N, f(6), f(6), f(6)]);
+    let (flat, full) = ([f(6 * 4 * 9), f(1)], [f(6), f(4), f(3), f(3)]);
+    accepted(binary(|_| {}), &[&x, &flat], &[&y]);
+    accepted(binary(|_| {}), &[&x, &full], &[&y]);
+    accepted(binary(|own| own.shift = true), &[&x, &flat, &[f(4)]], &[&y]);
+    accepted(binary(|own| (own.bias, own.residual) = (true, true)), &[&x, &flat, &[f(6)], &y], &[&y]);
+    refused(binary(|own| (own.bias, own.residual) = (true, true)), &[&x, &flat, &y, &[f(6)]], &[&y]);
+    refused(binary(|own| own.shift = true), &[&x, &flat, &[f(6)]], &[&y]);
+    refused(binary(|own| own.slope = true), &[&x, &flat, &[f(4)]], &[&y]);
+    refused(binary(|own| own.slope = true), &[&x, &flat], &[&y]);
+    refused(binary(|_| {}), &[&x, &[f(6 * 4 * 8)]], &[&y]);
+    refused(binary(|_| {}), &[&x, &[N, f(36)]], &[&y]);
+    refused(binary(|own| own.kernel = [usize::MAX, 3]), &[&x, &flat], &[&y]);
+    refused(binary(|own| own.kernel = [0, 3]), &[&x, &flat], &[&y]);
+    refused(binary(|own| own.attrs.groups = 0), &[&x, &flat], &[&y]);
+    refused(binary(|own| own.attrs.stride = vec![0, 1]), &[&x, &flat], &[&y]);
+    refused(binary(|_| {}), &[&x[..3], &flat], &[&y]);
+}

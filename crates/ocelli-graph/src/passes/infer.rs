@@ -1,6 +1,7 @@
 //! Shapes that follow from a node's operation and inputs.
 
 use super::geometry::{conv_extent, pool_extent, transposed_extent};
+use crate::binary_conv::Part;
 use crate::codes::CodeLayer;
 use crate::ir::{Dim, ElementType, Value};
 use crate::op::{Binary, ConvAttrs, Op, PadMode, PoolAttrs, Unary};
@@ -339,6 +340,33 @@ pub(super) fn infer(
             }
             one(shape)
         }
+        Op::BinaryConv(own) => {
+            ensure(rank == 4 && recorded[0].shape.len() == 4, "maps are needed")?;
+            let attrs = &own.attrs;
+            let (channels, out) = (fixed(x[1])?, fixed(recorded[0].shape[1])?);
+            ensure(
+                attrs.groups > 0 && channels.is_multiple_of(attrs.groups),
+                "channels and groups do not fit",
+            )?;
+            let weight = [out, channels / attrs.groups, own.kernel[0], own.kernel[1]];
+            let wanted = weight.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+            let mut numbers = Some(1usize);
+            for &dim in &inputs[1].shape {
+                numbers = numbers.zip(Some(fixed(dim)?)).and_then(|(a, b)| a.checked_mul(b));
+            }
+            ensure(wanted.is_some() && wanted == numbers, "the weights do not fit the kernel")?;
+            let shape = conv(attrs, x, &weight.map(Dim::Fixed))?;
+            for part in Part::ALL {
+                let Ok(place) = own.place(part) else { continue };
+                let wanted = match part {
+                    Part::Shift => &x[1..2],
+                    Part::Residual => &shape[..],
+                    _ => &shape[1..2],
+                };
+                ensure(inputs[place].shape == wanted, format!("{part:?} of another shape"))?;
+            }
+            one(shape)
+        }
         Op::Neighbours { k, dilation, positions } => {
             let y = &inputs[1].shape;
             ensure(rank == 4 && y.len() == 4 && x[..2] == y[..2], "maps of other channels")?;
@@ -408,6 +436,7 @@ fn input_count(op: &Op) -> (usize, usize) {
         Op::LayerNorm { shift, .. } => exactly(2 + usize::from(*shift)),
         Op::GroupNorm { .. } | Op::Where | Op::MaxRelative => exactly(3),
         Op::DynamicConv { bias, .. } => exactly(3 + usize::from(*bias)),
+        Op::BinaryConv(own) => exactly(own.inputs()),
         Op::Neighbours { positions, .. } => exactly(2 + usize::from(*positions)),
         Op::ConvCodes { .. } | Op::LinearCodes { .. } => (4, 5),
         Op::AddCodes(_) | Op::MulCodes(_) | Op::TableCodes => exactly(2),

@@ -1,6 +1,7 @@
 //! What is done to a graph: checking it, and rewriting it into fewer and larger operations.
 
 mod absorb;
+mod binary;
 mod canonical;
 mod check;
 mod common;
@@ -51,7 +52,7 @@ pub fn simplify(graph: &mut Graph) {
         // Removes what the former left behind, so that single readers are seen as such.
         changed |= remove_dead(graph);
         changed |= merge_equal(graph);
-        if !changed && !split_joined(graph) && !fold_batch_norms(graph) {
+        if !changed && !split_joined(graph) && !binary::spread_norms(graph) && !fold_batch_norms(graph) {
             break;
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax, activation::softmax};
 use ocelli_nn::state_dict::Mismatch;
 use ocelli_nn::{InitScheme, Taps};
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,18 @@ pub trait Backbone {
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
     let [batch, _] = logits.dims();
     log_softmax(logits, 1).mul(targets).sum().div_scalar(-(batch as f64))
+}
+
+/// Mean over the batch of the cross entropy of `student` with what `teacher` says, both logits `[batch, classes]`: distillation
+/// without labels, as ReActNet is trained. No gradient reaches the teacher.
+pub fn distillation(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+    cross_entropy(student, softmax(teacher.detach(), 1))
+}
+
+/// `labels` `[batch, classes]` with the share `smoothing` of every row spread evenly over its classes.
+pub fn smoothed(labels: Tensor<2>, smoothing: f64) -> Tensor<2> {
+    let [_, classes] = labels.dims();
+    labels.mul_scalar(1.0 - smoothing).add_scalar(smoothing / classes as f64)
 }
 
 /// A serialisable description from which a network is built.
@@ -229,4 +241,7 @@ rooms! {
     parameternet {}
     versatile_filters { VersatileVgg(vgg), VersatileVggCifar(vgg_cifar) }
     drnet { DrNet }
+    reactnet { ReActNet, ReActResNet(resnet) }
+    elastic_link { ElResNet, ElMobileNet(mobilenet) }
+    noisy_binary { NoisyBinary }
 }

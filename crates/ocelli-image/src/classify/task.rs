@@ -90,6 +90,7 @@ impl Task for ClassifyTask {
         let report =
             evaluate(answers, &self.val, &self.description.labels, |_| {}).map_err(TrainError::task)?;
         let mut metrics = vec![("top1", report.top1), ("top5", report.top5), ("loss", report.loss)];
+        metrics.extend(model.flip_rate().map(|rate| ("flip_rate", rate)));
         metrics.extend(report.routing.map(|routing| ("gmacs", routing.mean_macs / 1e9)));
         let metrics = metrics.into_iter().map(|(k, v)| (k.to_string(), v));
         Ok(Evaluation { score: report.top1, metrics: metrics.collect() })
@@ -99,6 +100,11 @@ impl Task for ClassifyTask {
         let mut description = self.description.clone();
         for (name, value) in &evaluation.metrics {
             description.training.insert(format!("val_{name}"), (*value).into());
+        }
+        // What served training alone stays behind.
+        if let Some((deployed, config)) = model.deployed(&description.config) {
+            description.config = config;
+            return model_file::save(&deployed, &description, path).map_err(TrainError::task);
         }
         model_file::save(model, &description, path).map_err(TrainError::task)
     }

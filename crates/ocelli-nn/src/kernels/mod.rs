@@ -6,6 +6,7 @@
 
 mod attention;
 mod autodiff;
+mod binary;
 mod fake_quant;
 mod flex;
 mod gelu;
@@ -25,7 +26,9 @@ use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
 
+use crate::binary::Estimator;
 use attention::AttentionOps;
+use binary::BinaryOps;
 use burn::backend::{Dispatch, Flex};
 use fake_quant::FakeQuantOps;
 use gelu::GeluOps;
@@ -125,6 +128,16 @@ pub(crate) fn penal<const D: usize>(x: Tensor<D>, tau: f32) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::penal(x.into_dispatch(), tau))
 }
 
+/// -1 below zero, else +1.
+pub(crate) fn sign<const D: usize>(x: Tensor<D>, estimator: Estimator) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::sign(x.into_dispatch(), estimator))
+}
+
+/// The sign of every weight, times the mean absolute weight of its filter where `scaled`.
+pub(crate) fn binarize<const D: usize>(weight: Tensor<D>, scaled: bool) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::binarize(weight.into_dispatch(), scaled))
+}
+
 /// Whether `x` is recorded instead of computed.
 pub(crate) fn is_recorded<const D: usize>(x: &Tensor<D>) -> bool {
     x.clone().try_into_primitive::<burn_capture::CaptureBackend>().is_ok()
@@ -173,6 +186,15 @@ pub(crate) fn recorded_dynamic_conv(
         shares.into_dispatch(),
         geometry,
     ))
+}
+
+/// Records a convolution of the signs of `x` with the signs of `weight`.
+pub(crate) fn recorded_binary_conv<const D: usize>(
+    x: Tensor<4>,
+    weight: Tensor<D>,
+    geometry: [usize; 11],
+) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::recorded_binary_conv(x.into_dispatch(), weight.into_dispatch(), geometry))
 }
 
 /// `x · weightᵀ (+ bias)`: `[..., features_in]` → `[..., features_out]`, the weights `[features_out, features_in]`.

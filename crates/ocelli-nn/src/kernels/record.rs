@@ -47,6 +47,15 @@ pub trait RecordOps: Backend {
         geometry: [usize; 10],
     ) -> FloatTensor<Self>;
 
+    /// Convolution of the signs of `x` with the signs of `weight`, whose elements are `[channels_out][channels_in / groups]
+    /// [kernel]` in any shape; `geometry` is as of the dynamic convolution, then whether filters are scaled by their mean
+    /// absolute weight.
+    fn recorded_binary_conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: [usize; 11],
+    ) -> FloatTensor<Self>;
+
     /// As [`GraphOps::max_relative`](super::graph::GraphOps::max_relative).
     fn recorded_max_relative(
         x: FloatTensor<Self>,
@@ -133,6 +142,12 @@ impl RecordOps for CaptureBackend {
     ) -> Recorded {
         let shape = convolved(&x, geometry);
         record("dynamic_conv", vec![x, experts, shares], &geometry, shape, DType::F32)
+    }
+
+    fn recorded_binary_conv(x: Recorded, weight: Recorded, geometry: [usize; 11]) -> Recorded {
+        let [own @ .., _scaled] = geometry;
+        let shape = convolved(&x, own);
+        record("binary_conv", vec![x, weight], &geometry, shape, DType::F32)
     }
 
     fn recorded_max_relative(x: Recorded, y: Recorded, neighbours: Recorded) -> Recorded {

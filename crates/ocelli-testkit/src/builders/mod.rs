@@ -3,7 +3,9 @@
 mod bag_of_tricks_quant;
 mod baselines;
 mod drnet;
+mod elastic_link;
 mod ghostnet;
+mod noisy_binary;
 mod parameternet;
 mod penal_connection;
 mod senet;
@@ -37,6 +39,8 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         Some(("drnet", _)) => drnet::run(case),
         // These cases name no builder.
         None if case.json["system"] == "drnet" => drnet::run(case),
+        _ if case.system == "elastic_link" => elastic_link::run(case),
+        _ if case.system == "noisy_supervision_bnn" => noisy_binary::run(case),
         None if case.system == "bag_of_tricks_quant" => bag_of_tricks_quant::run(case),
         _ => unknown(case),
     }

@@ -2,6 +2,7 @@
 
 mod drnet;
 mod experiments;
+mod noisy;
 mod quantisation;
 mod run;
 mod write_up;
@@ -120,6 +121,9 @@ pub struct ArmResults {
     /// Test pictures per resolution, largest first, per seed; empty for networks of one resolution.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<Vec<u64>>,
+    /// Share of binary weights that fine-tuning turned round, per seed; empty where nothing is fine-tuned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flips: Vec<f64>,
 }
 
 impl ArmResults {
@@ -133,6 +137,7 @@ impl ArmResults {
             train_loss: Vec::new(),
             seconds: Vec::new(),
             choices: Vec::new(),
+            flips: Vec::new(),
         }
     }
 }

@@ -46,6 +46,9 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     if experiment.name == "drnet" {
         return super::drnet::run(experiment, options, say);
     }
+    if experiment.name == "noisy_supervision_bnn" {
+        return super::noisy::run(experiment, options, say);
+    }
     if experiment.name == "bag_of_tricks_quant" {
         return super::quantisation::run(experiment, options, say);
     }

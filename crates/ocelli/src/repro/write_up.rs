@@ -38,6 +38,7 @@ pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> St
         .ok();
     }
     choices(&mut text, results);
+    flips(&mut text, results);
     writeln!(
         text,
         "\n{} training and {} test pictures of {}, {} px, {} epochs, {seeds} seed{}; {}, batch 64, shift and mirror; accuracy after the last epoch. Small-scale results: \
@@ -79,6 +80,24 @@ fn choices(text: &mut String, results: &Results) {
                 shares.join("/")
             })
             .collect();
+        writeln!(text, "| {} | {} |", arm.name, seeds.join(", ")).ok();
+    }
+}
+
+/// How many binary weights fine-tuning turned round, where there is any.
+fn flips(text: &mut String, results: &Results) {
+    let tuned: Vec<&ArmResults> = results.arms.iter().filter(|arm| !arm.flips.is_empty()).collect();
+    if tuned.is_empty() {
+        return;
+    }
+    writeln!(
+        text,
+        "\nThe train loss is the finished network's cross entropy on the training pictures as they are. Binary weights that fine-tuning \
+         turned round:\n\n| arm | % (seeds) |\n| --- | --- |"
+    )
+    .ok();
+    for arm in tuned {
+        let seeds: Vec<String> = arm.flips.iter().map(|rate| format!("{:.2}", 100.0 * rate)).collect();
         writeln!(text, "| {} | {} |", arm.name, seeds.join(", ")).ok();
     }
 }

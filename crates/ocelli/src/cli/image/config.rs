@@ -9,6 +9,8 @@ use ocelli_image::backbone::drnet::{Stage, TrainingMode};
 use ocelli_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
+use super::binary::Binary;
+
 /// Settings of one training. Every field has a default but the model and the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -45,6 +47,9 @@ pub struct RunConfig {
     /// Changes to how a network that chooses the resolution is trained.
     #[serde(skip_serializing_if = "Dynamic::is_empty")]
     pub dynamic: Dynamic,
+    /// Changes to how a binary network is trained.
+    #[serde(skip_serializing_if = "Binary::is_empty")]
+    pub binary: Binary,
     /// A network that is not registered, or a registered one changed.
     pub network: Option<NetworkConfig>,
 }
@@ -131,6 +136,7 @@ impl Default for RunConfig {
             mix: MixConfig { label_smoothing: 0.1, ..Default::default() },
             train: TrainConfig::default(),
             dynamic: Dynamic::default(),
+            binary: Binary::default(),
             network: None,
         }
     }
@@ -169,6 +175,7 @@ impl RunConfig {
         self.augment.validate()?;
         self.mix.validate()?;
         self.train.check()?;
+        self.binary.check(self.weights.is_some())?;
         self.dynamic.check()
     }
 

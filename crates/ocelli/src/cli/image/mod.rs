@@ -1,5 +1,6 @@
 //! `ocelli image`.
 
+mod binary;
 pub(in crate::cli) mod config;
 mod eval;
 mod predict;

@@ -11,6 +11,7 @@ use ocelli_data::{
     BadImages, DatasetPair, EvalTransform, Loader, LoaderConfig, Preprocess, SplitOptions, TrainTransform,
     open_split,
 };
+use ocelli_image::backbone::noisy_binary::Supervision;
 use ocelli_image::classify::{ClassifyTask, EvaluationReport};
 use ocelli_image::model_file::{self, Description, FORMAT_VERSION};
 use ocelli_image::zoo::{self, Options};
@@ -18,6 +19,7 @@ use ocelli_image::{Network, NetworkConfig};
 use ocelli_nn::weights::WeightFile;
 use ocelli_train::{Outcome, ProgressStyle, RunFolder, Trainer};
 
+use super::binary::BinaryArgs;
 use super::config::{RunConfig, default_workers};
 use super::report;
 use super::train_args::{AugmentArgs, DynamicArgs, InputArgs, OptimiseArgs, set};
@@ -31,6 +33,7 @@ use crate::model_ref::local_weights;
     ocelli image train --data photos --split 0.2 --model ghostnet_100 --img-size 128\n  \
     ocelli image train --data cifar-10-batches-bin --model resnet20_cifar --epochs 60 --auto-augment rand-m9-mstd0.5\n  \
     ocelli image train --data photos --model resnet18 --weights resnet18.safetensors --lr 0.005   (fine-tuning)\n  \
+    ocelli image train --data photos --weights runs/bnn_resnet20_cifar-1 --binarize noisy --opt adamw --lr 1e-4 --weight-decay 0\n  \
     ocelli image train --config run.toml --epochs 50\n  \
     ocelli image train --resume runs/ghostnet_100-1")]
 pub struct Train {
@@ -57,6 +60,8 @@ pub struct Train {
     optimise: OptimiseArgs,
     #[command(flatten, next_help_heading = "Networks that choose the resolution")]
     dynamic: DynamicArgs,
+    #[command(flatten, next_help_heading = "Networks with binary layers")]
+    binary: BinaryArgs,
 }
 
 /// What a finished training leaves.
@@ -109,6 +114,7 @@ impl Train {
         self.augment.apply(&mut config)?;
         self.optimise.apply(&mut config, self.config.is_none())?;
         self.dynamic.apply(&mut config)?;
+        self.binary.apply(&mut config.binary)?;
         Ok(config)
     }
 }
@@ -136,7 +142,11 @@ pub fn start(
         &config.data,
         &SplitOptions { split: config.split, seed: config.train.seed, ..Default::default() },
     )?;
-    let prepared = prepare(&config, network_config, data, &device)?;
+    let mut prepared = prepare(&config, network_config, data, &device)?;
+    // What a resumed run's checkpoint holds is past that.
+    if let (Some(supervision), false) = (config.binary.supervision(), resume) {
+        prepared.warm_up(supervision);
+    }
     let fingerprint = config.fingerprint(prepared.pictures)?;
 
     let folder = RunFolder::open(output, resume)?;
@@ -200,6 +210,7 @@ pub(in crate::cli) fn network_config(config: &RunConfig) -> Result<NetworkConfig
         None => zoo::entry(&config.model)?.config_with(&options),
     };
     config.dynamic.apply(&mut network)?;
+    config.binary.apply(&mut network, &config.model)?;
     if let Some(rate) = config.drop_path {
         if !(0.0..1.0).contains(&rate) {
             bail!("--drop-path must lie in [0, 1), found {rate}");
@@ -210,6 +221,9 @@ pub(in crate::cli) fn network_config(config: &RunConfig) -> Result<NetworkConfig
     }
     Ok(network)
 }
+
+/// Most steps that mapping networks learn their labels before anything else does.
+const WARM_UP: usize = 400;
 
 /// A task ready to run.
 pub(in crate::cli) struct Prepared {
@@ -300,6 +314,16 @@ pub(in crate::cli) fn prepare(
 }
 
 impl Prepared {
+    /// Lets mapping networks learn the signs they begin with.
+    fn warm_up(&mut self, supervision: &Supervision) {
+        if let Network::NoisyBinary(net) = &self.network {
+            self.network = Network::NoisyBinary(net.clone().warmed_up(supervision, WARM_UP));
+        }
+        if let (Some(rate), Some(from)) = (self.network.flip_rate(), &mut self.started_from) {
+            *from += &format!(", {:.2} % of the signs mapped otherwise", 100.0 * rate);
+        }
+    }
+
     fn headline(&self, config: &RunConfig) -> String {
         let [_, height, width] = self.task.description.preprocess.input_size;
         let from = self.started_from.as_ref().map_or(String::new(), |from| format!(", starting from {from}"));
