@@ -11,10 +11,12 @@
 //! | [`equalise`] | ranges shared out between layers |
 //! | [`round`] | learned rounding of weights |
 //! | [`prune`] | magnitude pruning |
+//! | [`adder`] | adder networks: groups of filters with a scale each |
 //!
 //! Source: "Bag of Tricks with Quantized Convolutional Neural Networks for image classification" (arXiv 2303.07080) and the
 //! techniques its guideline collects.
 
+pub mod adder;
 pub mod assemble;
 pub mod equalise;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adder_conv::AdderConv;
 use crate::codes::{CodeLayer, CodeMean, CodeProduct, CodeSum, Codes};
 
 /// A function applied to every element.
@@ -365,6 +366,8 @@ pub enum Op {
         /// Applied last (fusion only).
         activation: Option<Unary>,
     },
+    /// A convolution whose products are negative distances.
+    AdderConv(AdderConv),
     /// The nearest nodes: x `[n, c, h, w]`, y `[n, c, h', w']`, then what is added to the distances,
     /// `[1, h · w, h' · w']`. Distances are the squares of those of unit vectors. Result: `[n, h · w, k]`, of the
     /// `k · dilation` nearest every `dilation`-th, the nearest first, of equals the lower index.
@@ -540,6 +543,7 @@ impl Op {
             Self::Gather { .. } => "gather",
             Self::GatherElements { .. } => "gather_elements",
             Self::DynamicConv { .. } => "dynamic_conv",
+            Self::AdderConv(_) => "adder_conv",
             Self::Neighbours { .. } => "neighbours",
             Self::MaxRelative => "max_relative",
             Self::Quantize(_) => "quantize",

@@ -17,6 +17,7 @@ use crate::steps::elementwise::{Copy, Export, Import};
 use crate::steps::nest::Nest;
 use crate::view::View;
 
+mod adder;
 mod codes;
 mod conv;
 mod dynamic;
@@ -168,6 +169,7 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
                 node.op,
                 Op::Conv { .. }
                     | Op::DynamicConv { .. }
+                    | Op::AdderConv(_)
                     | Op::Unary { .. }
                     | Op::Binary { .. }
                     | Op::MaxPool(_)
@@ -427,6 +429,7 @@ impl Builder<'_> {
             Op::GatherElements { axis } => self.gather(node, *axis, true),
             Op::ConvTranspose { .. } => Err(Self::unsupported(node, "transposed convolutions")),
             Op::DynamicConv { .. } => self.dynamic_conv(index, node),
+            Op::AdderConv(own) => self.adder_conv(index, node, own),
             Op::Neighbours { k, dilation, .. } => self.neighbours(node, *k, *dilation),
             Op::MaxRelative => self.max_relative(node),
             Op::Custom { name, .. } => Err(Self::unsupported(node, format!("the operation {name}"))),

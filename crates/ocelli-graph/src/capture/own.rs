@@ -1,5 +1,6 @@
 //! Operations of ours, recorded under their names.
 
+use crate::adder_conv::AdderConv;
 use crate::op::{ConvAttrs, Op};
 
 /// The operator for the recorded operation `name`, if there is one.
@@ -18,6 +19,13 @@ pub(super) fn operation(name: &str, arguments: &[f64], inputs: usize) -> Option<
             };
             Some(Op::DynamicConv { attrs, kernel: [kh, kw], bias: false, activation: None })
         }
+        ("adder_conv", &[sh, sw, ph, pw, dh, dw]) => Some(Op::AdderConv(AdderConv::new(ConvAttrs {
+            stride: vec![sh, sw],
+            pad_begin: vec![ph, pw],
+            pad_end: vec![ph, pw],
+            dilation: vec![dh, dw],
+            groups: 1,
+        }))),
         _ => None,
     }
 }

@@ -148,7 +148,9 @@ pub(super) fn shape(dims: &[Dim]) -> String {
 
 fn kind(op: &Op) -> Kind {
     match op {
-        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::DynamicConv { .. } => Kind::Convolution,
+        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::DynamicConv { .. } | Op::AdderConv(_) => {
+            Kind::Convolution
+        }
         Op::Linear { .. } | Op::MatMul | Op::Attention { .. } | Op::Neighbours { .. } => Kind::Product,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => Kind::Normalisation,
         Op::Unary { function } => match function {
@@ -287,6 +289,13 @@ fn detail(graph: &Graph, node: &Node) -> String {
         Op::GatherElements { axis } => format!("GatherElements, axis {axis}"),
         Op::DynamicConv { kernel, attrs, .. } => {
             format!("Dynamic conv {}, stride {}", product(kernel), product(&attrs.stride))
+        }
+        Op::AdderConv(own) => {
+            let weight = extents(input(1));
+            let channels = (weight.get(1).copied().unwrap_or(0), weight.first().copied().unwrap_or(0));
+            let kind = if own.codes.is_some() { "Adder, integers" } else { "Adder" };
+            let layer = window(kind, &weight, &own.attrs, channels);
+            format!("{layer}{}", fused(own.residual, &own.activation))
         }
         Op::Neighbours { k, dilation: 1, .. } => format!("{k} nearest nodes"),
         Op::Neighbours { k, dilation, .. } => format!("{k} near nodes, every {dilation}."),

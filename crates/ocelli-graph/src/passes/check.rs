@@ -127,6 +127,7 @@ fn check_node(
                     Op::Conv { .. }
                         | Op::Linear { .. }
                         | Op::DynamicConv { .. }
+                        | Op::AdderConv(_)
                         | Op::ConvCodes { .. }
                         | Op::LinearCodes { .. }
                 );

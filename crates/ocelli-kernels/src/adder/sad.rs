@@ -78,6 +78,39 @@ impl Coding {
     }
 }
 
+/// Where the filters of every group are among the packed ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// First vector of eight filters and number of vectors of every group.
+    pub groups: Vec<[usize; 2]>,
+    /// Where a filter's sum is among the sums of all vectors, `[outputs]`.
+    pub places: Vec<u32>,
+    /// Sums that are computed per pixel: those of all vectors.
+    pub sums: usize,
+}
+
+impl Layout {
+    /// The layout of filters with these labels, all below `groups`: group by group, filled up to whole eights.
+    pub fn new(labels: &[u8], groups: usize) -> Self {
+        let (mut own, mut places, mut sums) = (Vec::with_capacity(groups), vec![0u32; labels.len()], 0);
+        for group in 0..groups {
+            let first = sums / FILTERS;
+            for (o, _) in labels.iter().enumerate().filter(|(_, label)| usize::from(**label) == group) {
+                places[o] = sums as u32;
+                sums += 1;
+            }
+            sums = sums.next_multiple_of(FILTERS);
+            own.push([first, sums / FILTERS - first]);
+        }
+        Self { groups: own, places, sums }
+    }
+
+    /// Bytes of the packed filters.
+    pub fn bytes(&self, channels: usize, taps: usize) -> usize {
+        self.sums * taps * channels.next_multiple_of(CHANNELS)
+    }
+}
+
 /// Packed filters.
 #[derive(Clone, Debug)]
 pub struct Filters {
@@ -111,21 +144,11 @@ impl Filters {
             return None;
         }
         let padded = channels.next_multiple_of(CHANNELS);
-        let (mut own, mut order) = (Vec::with_capacity(groups), Vec::new());
-        let mut places = vec![0u32; outputs];
-        for group in 0..groups {
-            let first = order.len() / FILTERS;
-            for o in (0..outputs).filter(|&o| usize::from(labels[o]) == group) {
-                places[o] = order.len() as u32;
-                order.push(Some(o));
-            }
-            order.resize(order.len().next_multiple_of(FILTERS), None);
-            own.push([first, order.len() / FILTERS - first]);
-        }
-        let mut packed = vec![0u8; order.len() * taps * padded];
+        let Layout { groups: own, places, sums } = Layout::new(labels, groups);
+        let mut packed = vec![0u8; sums * taps * padded];
         let mut constants = vec![0i32; outputs];
-        for (at, &o) in order.iter().enumerate() {
-            let Some(o) = o else { continue };
+        for (o, &at) in places.iter().enumerate() {
+            let at = at as usize;
             let vector = &mut packed[at / FILTERS * FILTERS * taps * padded..][..FILTERS * taps * padded];
             for c in 0..channels {
                 for tap in 0..taps {

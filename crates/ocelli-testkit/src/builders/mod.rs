@@ -1,5 +1,6 @@
 //! Builders: from a case's `config` to the outputs it asks for. One file per system.
 
+mod addernet_quant;
 mod bag_of_tricks_quant;
 mod baselines;
 mod drnet;
@@ -37,6 +38,7 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         Some(("drnet", _)) => drnet::run(case),
         // These cases name no builder.
         None if case.json["system"] == "drnet" => drnet::run(case),
+        None if case.system == "addernet_quant" => addernet_quant::run(case),
         None if case.system == "bag_of_tricks_quant" => bag_of_tricks_quant::run(case),
         _ => unknown(case),
     }
