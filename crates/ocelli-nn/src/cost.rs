@@ -22,7 +22,7 @@ pub struct LayerCost {
     pub kind: &'static str,
     /// Shape of the result.
     pub output: Vec<usize>,
-    /// Multiply-accumulates.
+    /// Multiply-accumulates; in adder layers distances that are accumulated.
     pub macs: u64,
     /// Parameters: weight and bias. A layer that is used twice shows them twice.
     pub params: u64,

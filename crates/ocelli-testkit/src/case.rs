@@ -256,9 +256,12 @@ impl Case {
         }
         let key = match () {
             () if starts("bn.") => "bn_rel",
-            () if starts("q.") || starts("bn_float.") || starts("bn_quant.") => "scales_rel",
-            () if name == "logits_float" || starts("act.") => "logits_float_rel",
-            () if name == "logits_quant" || starts("actq.") => "logits_quant_rel_last_step",
+            () if starts("q.") || starts("bn_float.") => "scales_rel",
+            () if name == "logits_float" => "logits_float_rel",
+            // Statistics of codes that flip at rounding borders.
+            () if starts("bn_quant.") => "logits_quant_rel_whole_flow",
+            // In these cases both kinds of maps are those of the network of codes.
+            () if name == "logits_quant" || starts("actq.") || starts("act.") => "logits_quant_rel_last_step",
             () if starts("y_") => "y_rel",
             () if starts("sse") => "sse_rel",
             () => return None,

@@ -129,6 +129,11 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("dr_resnet50_5way", 30_677_869),
     ("dr_resnet101", 49_667_179),
     ("dr_mobilenetv2", 3_713_147),
+    // Counted by the golden cases; ResNet-32 by the same code.
+    ("adder_resnet20", 272_484),
+    ("adder_resnet32", 466_916),
+    ("adder_resnet18", 11_691_512),
+    ("adder_resnet50", 25_559_032),
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! `ocelli compress`.
 
+mod adder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +38,8 @@ use crate::model_ref::ModelRef;
 #[command(
     after_help = "Examples:\n  ocelli compress runs/pets-1 --method ptq --calibrate photos/train --data photos/val -o pets8.ocelli\n  \
     ocelli compress resnet18 --weights resnet18.safetensors --method ptq --calibrate imagenet/train -o resnet18.onnx\n  \
-    ocelli compress runs/pets-1 --method ptq --calibrate photos --bits 4 --activation-bits 8 -o pets4.ocelli"
+    ocelli compress runs/pets-1 --method ptq --calibrate photos --bits 4 --activation-bits 8 -o pets4.ocelli\n  \
+    ocelli compress runs/adder-1 --method adder --bits 4 --calibrate photos/train -o adder4.ocelli"
 )]
 pub struct Compress {
     /// Model file, run folder, hf://org/repo, or a registered name with --weights
@@ -87,6 +90,12 @@ pub struct Compress {
     /// Bits of single layers' weights, as LAYER=BITS
     #[arg(long, value_name = "LAYER=BITS", value_delimiter = ',')]
     layer_bits: Vec<String>,
+    /// Groups of filters with a scale each (--method adder)
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    groups: u8,
+    /// Scales of adder layers (--method adder)
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    scales: adder::ScaleRule,
     /// Round sums as ONNX Runtime does, instead of the same way on every machine
     #[arg(long)]
     float_rounding: bool,
@@ -101,6 +110,8 @@ enum Method {
     /// Post-training quantisation: minutes, no labels
     #[default]
     Ptq,
+    /// Adder layers on codes: groups of filters with a scale each, weights clamped without loss; no labels
+    Adder,
 }
 
 /// How far activations reach.
@@ -171,6 +182,9 @@ impl Compress {
             self.output.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         if ending != "ocelli" && ending != "onnx" {
             bail!("{}: the ending says no format; end it in .ocelli or .onnx", self.output.display());
+        }
+        if self.method == Method::Adder {
+            return adder::run(&self, global, &ending);
         }
         let device = global.device()?;
         let model = ModelRef::parse(&self.model)?.open(self.weights.as_deref(), self.lenient, &device)?;
@@ -349,6 +363,7 @@ fn side(model: &Model, batch: &Batch, options: RunOptions) -> Result<Side> {
     let graph = model.graph();
     let integer = |node: &ocelli_graph::Node| {
         matches!(node.op, ocelli_graph::Op::ConvCodes { .. } | ocelli_graph::Op::LinearCodes { .. })
+            || matches!(&node.op, ocelli_graph::Op::AdderConv(own) if own.codes.is_some())
     };
     let macs = |only: bool| {
         let nodes = graph.nodes.iter().filter(|node| !only || integer(node));

@@ -142,9 +142,8 @@ pub(super) fn post_training(case: &Case) -> Result<Outputs> {
     let first = pictures(case, &names[..1.min(names.len())], &device)?;
     network::reestimate(first, |x| drop(network.forward(x)));
     statistics(&mut found, &network, "bn_float.");
-    let (logits, seen) = evaluate(case, &network, "act.")?;
+    let (logits, _) = evaluate(case, &network, "act.")?;
     found.0.insert("logits_float".into(), logits);
-    found.0.extend(seen);
 
     let plain = network.valid();
     let looked = pictures(case, &names, &Device::flex())?;
@@ -156,7 +155,6 @@ pub(super) fn post_training(case: &Case) -> Result<Outputs> {
         found.list(name("group_scale"), plan.scales.clone());
         found.list(name("bias_extra"), plan.extra.clone());
         found.whole(name("labels"), &[plan.labels.len()], &plan.labels);
-        found.whole(name("w_int"), &own.shape, &plan.codes);
     }
     let codes = network::codes(&layers, &settings);
     let batches = pictures(case, &names, &device)?;
@@ -169,7 +167,12 @@ pub(super) fn post_training(case: &Case) -> Result<Outputs> {
     let codes = network::codes(&layers, &settings);
     let (logits, seen) = with_codes(&codes, || evaluate(case, &network, "actq."))?;
     found.0.insert("logits_quant".into(), logits);
+    // The cases call them samples of the float network; what they hold are the same numbers, to the bit, as for that of codes.
+    found.0.extend(seen.iter().map(|(name, data)| (name.replacen("actq.", "act.", 1), data.clone())));
     found.0.extend(seen);
+    for Layer { found: own, plan } in &layers {
+        found.whole(format!("q.{}.w_int", own.name), &own.shape, &plan.codes);
+    }
     Ok(found.0)
 }
 
