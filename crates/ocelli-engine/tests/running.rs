@@ -13,7 +13,7 @@ const ONE: RunOptions = RunOptions { threads: 1, pin: false };
 const TWO: RunOptions = RunOptions { threads: 2, pin: false };
 
 /// Runs both at batches of 1 and 3, on one thread and two; results of both thread counts must be equal to the bit.
-fn compare(what: &str, graph: &Graph, tolerance: f32) {
+pub fn compare(what: &str, graph: &Graph, tolerance: f32) {
     passes::check(graph).unwrap_or_else(|e| panic!("{what}: {e}"));
     let model = Model::compile(graph.clone(), "").unwrap_or_else(|e| panic!("{what}: {e}"));
     for batch in [1, 3] {
