@@ -248,9 +248,9 @@ impl Network {
             layers.iter().any(|layer| name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.')))
         };
         file.tensors = self.as_published(file.tensors);
-        let fits = self.tensor_specs().into_iter().filter(|(name, _)| head(name)).all(
-            |(name, shape)| file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter())),
-        );
+        let fits = self.tensor_specs().into_iter().filter(|(name, _)| head(name)).all(|(name, shape)| {
+            file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter()))
+        });
         if !fits {
             file.tensors.retain(|name, _| !head(name));
         }

@@ -352,8 +352,7 @@ static AVX2: Tables = Tables([
     table!(true, crate::simd::avx2::Avx2, "avx2,fma"),
 ]);
 #[cfg(target_arch = "aarch64")]
-static NEON: Tables =
-    Tables([table!(false, crate::simd::neon::Neon), table!(true, crate::simd::neon::Neon)]);
+static NEON: Tables = Tables([table!(false, crate::simd::neon::Neon), table!(true, crate::simd::neon::Neon)]);
 static PORTABLE: Tables =
     Tables([table!(false, crate::simd::portable::Portable), table!(true, crate::simd::portable::Portable)]);
 

@@ -288,7 +288,10 @@ fn written_slice(text: &str) -> (Vec<usize>, Vec<usize>) {
         inner.split(',').map(|part| part.trim().to_string()).collect()
     };
     let step = |part: String| part.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(1);
-    (parts(whole).iter().filter_map(|n| n.parse().ok()).collect(), parts(steps).into_iter().map(step).collect())
+    (
+        parts(whole).iter().filter_map(|n| n.parse().ok()).collect(),
+        parts(steps).into_iter().map(step).collect(),
+    )
 }
 
 /// The tensors of whole numbers in a safetensors file, which weight files have no use for.

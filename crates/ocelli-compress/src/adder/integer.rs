@@ -56,7 +56,8 @@ impl Fixed {
 
     /// The result for `v`.
     pub fn apply(self, v: i64) -> i64 {
-        let wide = i128::from(v) * i128::from(self.mantissa) + i128::from(self.add) + (1i128 << (self.shift - 1));
+        let wide =
+            i128::from(v) * i128::from(self.mantissa) + i128::from(self.add) + (1i128 << (self.shift - 1));
         (wide >> self.shift).clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 }

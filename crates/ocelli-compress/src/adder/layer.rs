@@ -104,8 +104,10 @@ pub fn plan(weights: &[f32], filters: usize, reach: f32, own: &Settings) -> Resu
     }
     let reach = reach.max(LEAST);
     let size = weights.len() / filters;
-    let far: Vec<f32> =
-        weights.chunks_exact(size).map(|filter| filter.iter().fold(0.0, |a: f32, w| a.max(w.abs()))).collect();
+    let far: Vec<f32> = weights
+        .chunks_exact(size)
+        .map(|filter| filter.iter().fold(0.0, |a: f32, w| a.max(w.abs())))
+        .collect();
     let grouped = matches!(own.scales, Scales::Groups | Scales::GroupsUnclamped);
     let Clusters { labels, count, .. } = cluster(&far, if grouped { own.groups } else { 1 });
     let mut furthest = vec![0.0f32; count];

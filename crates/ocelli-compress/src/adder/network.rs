@@ -144,10 +144,6 @@ pub fn reestimate<T>(batches: impl IntoIterator<Item = T>, mut forward: impl FnM
 }
 
 /// As [`reestimate`], the adder layers computing with `codes`.
-pub fn reestimate_with<T>(
-    codes: &Arc<Codes>,
-    batches: impl IntoIterator<Item = T>,
-    forward: impl FnMut(T),
-) {
+pub fn reestimate_with<T>(codes: &Arc<Codes>, batches: impl IntoIterator<Item = T>, forward: impl FnMut(T)) {
     with_codes(codes, || reestimate(batches, forward));
 }

@@ -192,10 +192,7 @@ impl Made {
             stride: self.stride,
             scale: scale.as_ptr(),
             offset: offset.as_ptr(),
-            residual: self
-                .residual
-                .as_ref()
-                .map_or(std::ptr::null(), |view| places.of(view).cast_const()),
+            residual: self.residual.as_ref().map_or(std::ptr::null(), |view| places.of(view).cast_const()),
             residual_stride: self.residual.as_ref().and_then(View::as_pixels).unwrap_or(0),
             low: self.bounds.0,
             high: self.bounds.1,

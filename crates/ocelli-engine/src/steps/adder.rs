@@ -100,7 +100,8 @@ impl Step for AdderCodesStep {
             for row in part(rows, count, task) {
                 let at = row / height * own.input.picture + row % height * own.input.row;
                 for (group, &scale) in own.scales.iter().enumerate() {
-                    let out = own.codes.wrapping_add(group * own.conv.group + row * width * own.encode.padded);
+                    let out =
+                        own.codes.wrapping_add(group * own.conv.group + row * width * own.encode.padded);
                     let encode = Encode { x: own.input.data.wrapping_add(at), scale, out, ..own.encode };
                     // SAFETY: the builder checked the map's extents and gave room for its codes.
                     unsafe { codes(isa, &encode) };

@@ -6,7 +6,13 @@ use crate::adder_conv::AdderConv;
 use crate::ir::Constant;
 
 /// Adds `|a - w|` for every window of `map` `[c, h, w]` to `out`.
-fn distances(own: &AdderConv, map: &[f64], filter: &[f64], [from, kernel, to]: [[usize; 2]; 3], out: &mut [f64]) {
+fn distances(
+    own: &AdderConv,
+    map: &[f64],
+    filter: &[f64],
+    [from, kernel, to]: [[usize; 2]; 3],
+    out: &mut [f64],
+) {
     let attrs = &own.attrs;
     let (area, taps) = (from[0] * from[1], kernel[0] * kernel[1]);
     for (plane, filter) in map.chunks_exact(area).zip(filter.chunks_exact(taps)) {
@@ -35,7 +41,9 @@ pub(super) fn conv(call: &Call<'_>, own: &AdderConv) -> Vec<Tensor> {
     let (filter, area) = (weight[1..].iter().product::<usize>(), output[2] * output[3]);
     let mut y = vec![0.0f32; output.iter().product()];
     let weights: Vec<f64> = match (&call.inputs[1].data, &own.codes) {
-        (Constant::I8(q), Some(codes)) => q.iter().map(|&q| f64::from(codes.factor() * i32::from(q))).collect(),
+        (Constant::I8(q), Some(codes)) => {
+            q.iter().map(|&q| f64::from(codes.factor() * i32::from(q))).collect()
+        }
         _ => call.floats(1).into_iter().map(f64::from).collect(),
     };
     let vector = |place: usize| if own.affine { Some(call.floats(place)) } else { None };

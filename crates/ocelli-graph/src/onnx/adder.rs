@@ -40,7 +40,8 @@ fn codes(s: &mut Scope<'_, '_>, x: &str, own: &AdderCodes, group: usize) -> Stri
     let mut number = |what: &str, v: f32| scalar(s, what, v, ElementType::F32);
     let half = (1i32 << (own.bits - 1)) as f32;
     let [low, high] = if own.signed { [-half, half - 1.0] } else { [0.0, own.levels()] };
-    let (levels, scale, two) = (number("levels", own.levels()), number("scale", own.scales[group]), number("two", 2.0));
+    let (levels, scale, two) =
+        (number("levels", own.levels()), number("scale", own.scales[group]), number("two", 2.0));
     let (low, high) = (number("low", low), number("high", high));
     let many = s.push("Mul", &[x, &levels], vec![]);
     let mut steps = s.push("Div", &[&many, &scale], vec![]);

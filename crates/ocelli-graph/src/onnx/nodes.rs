@@ -11,7 +11,14 @@ fn axis(axis: i64) -> (&'static str, Attr) {
     ("axis", Attr::Int(axis))
 }
 
-pub(super) fn cut(s: &mut Scope<'_, '_>, x: &str, axes: &[i64], from: &[i64], to: &[i64], by: &[i64]) -> String {
+pub(super) fn cut(
+    s: &mut Scope<'_, '_>,
+    x: &str,
+    axes: &[i64],
+    from: &[i64],
+    to: &[i64],
+    by: &[i64],
+) -> String {
     let from = s.ints("starts", from.to_vec());
     let to = s.ints("ends", to.to_vec());
     let axes = s.ints("axes", axes.to_vec());

@@ -301,7 +301,11 @@ fn adder_convolutions() {
     let (weight, vector) = ([f(6), f(4), f(3), f(3)], [f(6)]);
     accepted(adder(|_| {}), &[&x, &weight], &[&y]);
     accepted(adder(|own| own.affine = true), &[&x, &weight, &vector, &vector], &[&y]);
-    accepted(adder(|own| (own.affine, own.residual) = (true, true)), &[&x, &weight, &vector, &vector, &y], &[&y]);
+    accepted(
+        adder(|own| (own.affine, own.residual) = (true, true)),
+        &[&x, &weight, &vector, &vector, &y],
+        &[&y],
+    );
     refused(adder(|own| own.affine = true), &[&x, &weight, &vector], &[&y]);
     refused(adder(|own| own.affine = true), &[&x, &weight, &vector, &[f(4)]], &[&y]);
     refused(adder(|own| own.residual = true), &[&x, &weight, &vector], &[&y]);

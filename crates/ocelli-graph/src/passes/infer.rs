@@ -343,9 +343,10 @@ pub(super) fn infer(
         Op::AdderConv(own) => {
             check_activation(own.activation)?;
             let weight = if own.codes.is_some() { ElementType::I8 } else { F32 };
-            let typed = inputs.iter().enumerate().all(|(place, value)| {
-                value.element == if place == 1 { weight } else { F32 }
-            });
+            let typed = inputs
+                .iter()
+                .enumerate()
+                .all(|(place, value)| value.element == if place == 1 { weight } else { F32 });
             ensure(typed, "operands of other types")?;
             ensure(own.attrs.groups == 1, "groups of channels")?;
             let shape = conv(&own.attrs, x, &inputs[1].shape)?;

@@ -275,8 +275,7 @@ unsafe fn finish_of<S: Simd>(x: &SadConv, sums: *const i32, first: usize, pixels
                 }
             }
             if !f.residual.is_null() {
-                let residual =
-                    core::slice::from_raw_parts(f.residual.add(at * f.residual_stride), x.outputs);
+                let residual = core::slice::from_raw_parts(f.residual.add(at * f.residual_stride), x.outputs);
                 y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
             }
             y.iter_mut().for_each(|y| *y = y.max(f.low).min(f.high));

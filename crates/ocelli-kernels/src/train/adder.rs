@@ -125,13 +125,7 @@ const DEPTH: usize = 320;
 ///
 /// # Panics
 /// If a slice does not have the extent `shape` says, or there are groups.
-pub fn backward_data(
-    isa: Isa,
-    shape: &ConvShape,
-    input: &[f32],
-    weights: &[f32],
-    grad: &[f32],
-) -> Vec<f32> {
+pub fn backward_data(isa: Isa, shape: &ConvShape, input: &[f32], weights: &[f32], grad: &[f32]) -> Vec<f32> {
     check(shape);
     assert_eq!(input.len(), shape.input_len(), "input of {shape:?}");
     assert_eq!(weights.len(), shape.weights_len(), "weights of {shape:?}");

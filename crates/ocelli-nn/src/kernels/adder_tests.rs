@@ -6,11 +6,7 @@ use super::tests::{close, devices, numbers, tensor};
 use crate::adder::{adapt, composed, distances};
 use crate::recording;
 
-fn both(
-    device: &Device,
-    eta: f64,
-    run: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
-) -> [Vec<f32>; 3] {
+fn both(device: &Device, eta: f64, run: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>) -> [Vec<f32>; 3] {
     let x = tensor([2, 5, 9, 8], 1, device).mul_scalar(2.0).require_grad();
     let w = tensor([7, 5, 3, 3], 2, device).mul_scalar(2.0).require_grad();
     // A step before, so that nothing is a leaf's own node.

@@ -47,7 +47,8 @@ struct Layer {
 
 impl Layer {
     fn read(case: &Case, name: &str, norm: &str, stride: usize) -> Result<Self> {
-        let key = if name == "downsample" { "blk.downsample.0.adder".into() } else { format!("blk.{name}.adder") };
+        let key =
+            if name == "downsample" { "blk.downsample.0.adder".into() } else { format!("blk.{name}.adder") };
         let shape = super::shape_of(case, &key)?;
         let four = <[usize; 4]>::try_from(shape.as_slice()).map_err(|_| "weights have four dimensions")?;
         let vector = |leaf: &str| fill::parameter(&format!("blk.{norm}.{leaf}"), &[four[0]]);
@@ -144,8 +145,11 @@ impl Chain<'_> {
         let or = |what: &str, own: Vec<f32>| self.stored(&name(what)).unwrap_or(own);
         let [mean, variance] = statistics;
         let statistics = [or("bn_mean", mean), or("bn_var", variance)];
-        let plan =
-            Plan { scales: or("group_scale", own.scales.clone()), extra: or("bias_extra", own.extra.clone()), ..own };
+        let plan = Plan {
+            scales: or("group_scale", own.scales.clone()),
+            extra: or("bias_extra", own.extra.clone()),
+            ..own
+        };
         Ok(Given { plan, statistics })
     }
 
@@ -187,13 +191,17 @@ impl Chain<'_> {
             let (x0, y0, o, picture) =
                 (at % ow, at / ow % oh, at / (oh * ow) % filters, at / (oh * ow * filters));
             let codes = &codes[usize::from(given.plan.labels[o])];
-            for (tap, q) in given.plan.codes[o * channels * kh * kw..][..channels * kh * kw].iter().enumerate() {
+            for (tap, q) in
+                given.plan.codes[o * channels * kh * kw..][..channels * kh * kw].iter().enumerate()
+            {
                 let (c, ky, kx) = (tap / (kh * kw), tap / kw % kh, tap % kw);
                 let place = |at: usize, k: usize, size: usize| {
                     (at * layer.stride + k).checked_sub(padding).filter(|&v| v < size)
                 };
                 let a = match (place(y0, ky, height), place(x0, kx, width)) {
-                    (Some(y), Some(x)) => i64::from(codes[((picture * channels + c) * height + y) * width + x]),
+                    (Some(y), Some(x)) => {
+                        i64::from(codes[((picture * channels + c) * height + y) * width + x])
+                    }
                     _ => 0,
                 };
                 *sum += (a - 2 * i64::from(*q)).abs();
@@ -256,8 +264,7 @@ pub(super) fn integers(case: &Case) -> Result<Outputs> {
         None => (None, x.clone()),
     };
     let out = relu(added(z2, &shortcut));
-    let scales: Vec<f32> =
-        [&x, &inner, &out].map(|map| (f64::from(map.most()) / STREAM) as f32).to_vec();
+    let scales: Vec<f32> = [&x, &inner, &out].map(|map| (f64::from(map.most()) / STREAM) as f32).to_vec();
     chain.found.list("scales", scales.clone());
     let scales = chain.stored("scales").unwrap_or(scales);
     let [s_x, s_inner, s_out] = <[f32; 3]>::try_from(scales).map_err(|_| "three scales are meant")?;
@@ -276,7 +283,8 @@ pub(super) fn integers(case: &Case) -> Result<Outputs> {
     let streamed = Map { values: stream(&x.values, s_x), shape: x.shape };
     chain.found.whole("x_stream", &x.shape, &streamed.values);
     let first = chain.integers(&one, &given1, &streamed, s_x, s_inner);
-    let first = Map { values: first.values.into_iter().map(rectified).collect::<Vec<i16>>(), shape: first.shape };
+    let first =
+        Map { values: first.values.into_iter().map(rectified).collect::<Vec<i16>>(), shape: first.shape };
     chain.found.whole("conv1.stream", &first.shape, &first.values);
     let second = chain.integers(&two, &given2, &first, s_inner, s_out);
     let residual: Vec<i64> = match (&down, &given_down) {

@@ -90,7 +90,8 @@ fn multiplier(case: &Case) -> Result<Box<dyn Fn(usize) -> f32>> {
     let (slope, offset) = formula.split_once('c').ok_or_else(wrong)?;
     let slope: usize = slope.trim().trim_end_matches('*').parse().map_err(|_| wrong())?;
     let offset: usize = offset.trim().trim_start_matches('+').trim().parse().unwrap_or(0);
-    let modulus: String = rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let modulus: String =
+        rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     let modulus: usize = modulus.parse().map_err(|_| wrong())?;
     if modulus == 0 || modulus > list.len() {
         return Err(wrong());

@@ -63,8 +63,11 @@ fn filled(case: &Case, input: &str) -> Result<Network> {
     check_listed(case, &ours, &|_| false)?;
     let mut tensors = BTreeMap::new();
     for (name, shape) in ours {
-        let data =
-            if name.ends_with(".adder") { weights(case, &name, &shape)? } else { fill::parameter(&name, &shape) };
+        let data = if name.ends_with(".adder") {
+            weights(case, &name, &shape)?
+        } else {
+            fill::parameter(&name, &shape)
+        };
         tensors.insert(name, TensorData::new(data, shape));
     }
     let (network, mismatch) = load_state_dict(network, tensors);
@@ -178,10 +181,9 @@ pub(super) fn post_training(case: &Case) -> Result<Outputs> {
 
 /// The logits of the whole flow, within what the case admits of them.
 fn whole_flow(case: &Case, logits: &TensorData) -> Result<()> {
-    let (Some(tolerance), Some(want)) = (
-        case.json["tolerance"]["logits_quant_rel_whole_flow"].as_f64(),
-        case.stored.get("logits_quant"),
-    ) else {
+    let (Some(tolerance), Some(want)) =
+        (case.json["tolerance"]["logits_quant_rel_whole_flow"].as_f64(), case.stored.get("logits_quant"))
+    else {
         return Ok(());
     };
     let scale = want.iter::<f64>().fold(0.0, |a: f64, b| a.max(b.abs()));
@@ -191,7 +193,10 @@ fn whole_flow(case: &Case, logits: &TensorData) -> Result<()> {
     if error <= tolerance {
         return Ok(());
     }
-    Err(format!("{}: logits of the whole flow differ by {error:.2e}, admitted are {tolerance:.2e}", case.name))
+    Err(format!(
+        "{}: logits of the whole flow differ by {error:.2e}, admitted are {tolerance:.2e}",
+        case.name
+    ))
 }
 
 /// Network and layers with the statistics and scales that the case holds, where it holds them.
@@ -243,9 +248,8 @@ pub(super) fn energy(case: &Case) -> Result<Outputs> {
         let (config, side) = config(&name, None)?;
         let own = operations(&config.init(&Device::flex()), [3, side, side]);
         found.whole(format!("{name}.counts"), &[2], &[own.macs as i64, own.distances as i64]);
-        let rows = [Arithmetic::Float32, Arithmetic::Int(8)].map(|arithmetic| {
-            [own.as_products(), own].map(|own| own.microjoules(arithmetic) as f32)
-        });
+        let rows = [Arithmetic::Float32, Arithmetic::Int(8)]
+            .map(|arithmetic| [own.as_products(), own].map(|own| own.microjoules(arithmetic) as f32));
         found.floats(format!("{name}.energy_uJ"), &[2, 2], rows.concat());
     }
     Ok(found.0)

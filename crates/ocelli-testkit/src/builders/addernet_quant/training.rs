@@ -110,12 +110,12 @@ pub(super) fn fake(case: &Case) -> Result<Outputs> {
     let x = tensor(x, &dims).require_grad();
     let w = tensor(fill::parameter("conv.adder", &shape), &shape).require_grad();
     let scale: f64 = case.config("scale")?;
-    let scale =
-        Tensor::<1>::from_data(TensorData::new(vec![scale as f32], [1]), &device).require_grad();
+    let scale = Tensor::<1>::from_data(TensorData::new(vec![scale as f32], [1]), &device).require_grad();
     let (grad, grad_dims) = numbers(case, "grad_out")?;
     let grad = tensor(grad, &grad_dims);
     let (stride, padding): (usize, usize) = (case.config("stride")?, case.config("padding")?);
-    let (a, q) = (fake_activations(x.clone(), scale.clone(), coding), fake_weights(w.clone(), scale.clone(), coding));
+    let (a, q) =
+        (fake_activations(x.clone(), scale.clone(), coding), fake_weights(w.clone(), scale.clone(), coding));
     let y = distances(a.clone(), q.clone(), stride, padding, ETA);
     let grads = y.clone().mul(grad.clone()).sum().backward();
     let missing = || format!("{}: a gradient is missing", case.name);

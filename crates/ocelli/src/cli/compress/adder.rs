@@ -94,11 +94,8 @@ fn classes(network: &Network, x: Tensor<4>) -> Vec<usize> {
 }
 
 pub(super) fn run(own: &Compress, global: &Global, ending: &str) -> Result<ExitCode> {
-    let settings = Settings {
-        groups: own.groups.into(),
-        scales: own.scales.scales(),
-        ..Settings::new(own.bits)
-    };
+    let settings =
+        Settings { groups: own.groups.into(), scales: own.scales.scales(), ..Settings::new(own.bits) };
     settings.check()?;
     let device = global.device()?;
     let reference = ModelRef::parse(&own.model)?;
@@ -212,7 +209,8 @@ fn layer_report(Layer { found, plan }: &Layer) -> LayerReport {
         filters: plan.labels.len(),
         reach: plan.reach,
         groups: groups.collect(),
-        clamped: plan.extra.iter().filter(|extra| **extra < 0.0).count() as f64 / plan.extra.len().max(1) as f64,
+        clamped: plan.extra.iter().filter(|extra| **extra < 0.0).count() as f64
+            / plan.extra.len().max(1) as f64,
     }
 }
 
