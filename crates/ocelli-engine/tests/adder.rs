@@ -48,7 +48,7 @@ fn graph(layer: &Layer, codes: Option<(u8, bool, usize)>) -> Graph {
                 .map(|(i, w)| coding.weight(*w, scales[usize::from(labels[i / filter])]))
                 .collect();
             own.codes = Some(AdderCodes { bits, signed, scales, labels });
-            m.graph.add_known("weight".into(), &shape, Constant::I8(q.into()))
+            m.graph.add_known("weight", &shape, Constant::I8(q.into()))
         }
     };
     // Sums have about a number per term: of the inputs' size they are afterwards.

@@ -42,12 +42,18 @@ fn put(graph: &mut Graph, index: usize, plan: &Plan, shape: [usize; 4], settings
         return None;
     }
     own.affine = true;
-    own.codes = Some(AdderCodes {
-        bits: settings.bits,
-        signed: settings.signed,
-        scales: plan.scales.clone(),
-        labels: plan.labels.clone(),
-    });
+    // Groups that were clamped to the activations' range have one scale: their inputs' codes are the same.
+    let mut scales: Vec<f32> = Vec::new();
+    let place = |scale: f32, scales: &mut Vec<f32>| match scales.iter().position(|own| *own == scale) {
+        Some(at) => at as u8,
+        None => {
+            scales.push(scale);
+            (scales.len() - 1) as u8
+        }
+    };
+    let merged: Vec<u8> = plan.scales.iter().map(|&scale| place(scale, &mut scales)).collect();
+    let labels = plan.labels.iter().map(|&label| merged[usize::from(label)]).collect();
+    own.codes = Some(AdderCodes { bits: settings.bits, signed: settings.signed, scales, labels });
     node.inputs[1] = weight;
     node.inputs.extend([ones, extra]);
     Some(())

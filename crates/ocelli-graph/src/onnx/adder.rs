@@ -37,15 +37,15 @@ fn distances(
 
 /// The codes of x in group `group`, as numbers.
 fn codes(s: &mut Scope<'_, '_>, x: &str, own: &AdderCodes, group: usize) -> String {
-    let mut number = |what: &str, v: f32| scalar(s, what, v, ElementType::F32);
     let half = (1i32 << (own.bits - 1)) as f32;
     let [low, high] = if own.signed { [-half, half - 1.0] } else { [0.0, own.levels()] };
-    let (levels, scale, two) =
-        (number("levels", own.levels()), number("scale", own.scales[group]), number("two", 2.0));
-    let (low, high) = (number("low", low), number("high", high));
+    let mut number = |what: &str, v: f32| scalar(s, what, v, ElementType::F32);
+    let [levels, scale] = [("levels", own.levels()), ("scale", own.scales[group])].map(|(n, v)| number(n, v));
+    let [low, high] = [("low", low), ("high", high)].map(|(n, v)| number(n, v));
     let many = s.push("Mul", &[x, &levels], vec![]);
     let mut steps = s.push("Div", &[&many, &scale], vec![]);
     if own.signed {
+        let two = scalar(s, "two", 2.0, ElementType::F32);
         steps = s.push("Div", &[&steps, &two], vec![]);
     }
     let whole = s.push("Round", &[&steps], vec![]);

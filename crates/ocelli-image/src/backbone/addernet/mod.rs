@@ -12,7 +12,11 @@
 //! | `adder_resnet18` | 224 | 11,691,512 | 118,525,952 | 1,695,547,392 |
 //! | `adder_resnet50` | 224 | 25,559,032 | 120,061,952 | 3,969,122,304 |
 //!
-//! Quantisation is in `ocelli-compress` (`adder`).
+//! The authors' recipe for CIFAR: `ocelli image train --model adder_resnet20 --data cifar-10-batches-bin --epochs 400 --batch-size 256 --opt sgd
+//! --lr 0.1 --warmup-epochs 0 --weight-decay 5e-4 --crop pad --padding 4 --hflip 0.5 --smoothing 0`, with `decay_norms_and_biases = true` in the
+//! run's settings (they decay all parameters). The learning rate of a layer, eta = 0.2, is in its gradient.
+//!
+//! Quantisation is in `ocelli-compress` (`adder`): `ocelli compress MODEL --method adder --bits 4 --calibrate DIR -o FILE`.
 
 mod block;
 pub mod cifar;
