@@ -253,6 +253,8 @@ pub unsafe fn convolve(isa: Isa, x: &SadConv, pixels: Range<usize>) {
     }
 }
 
+// The parameter is the instruction set that `dispatch!` compiles it for.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn finish_of<S: Simd>(x: &SadConv, sums: *const i32, first: usize, pixels: usize) {
     let f = &x.finish;
@@ -448,6 +450,8 @@ pub struct Encode {
     pub padded: usize,
 }
 
+// The parameter is the instruction set that `dispatch!` compiles it for.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn codes_of<S: Simd>(e: &Encode) {
     let levels = e.coding.levels();
