@@ -12,10 +12,12 @@
 //! | [`round`] | learned rounding of weights |
 //! | [`mixed`] | bits of every layer by how much the network minds |
 //! | [`prune`] | magnitude pruning |
+//! | [`adder`] | adder networks: groups of filters with a scale each |
 //!
 //! Source: "Bag of Tricks with Quantized Convolutional Neural Networks for image classification" (arXiv 2303.07080) and the
 //! techniques its guideline collects.
 
+pub mod adder;
 pub mod assemble;
 pub mod equalise;
 pub mod error;

@@ -344,6 +344,7 @@ fn check(graph: &Graph, layers: &BTreeMap<usize, Kernel>) -> Result<(), String> 
                 matches!(kernel, Kernel::Conv | Kernel::Depthwise)
                     && prepare::can_compute(graph, node, kernel)
             }),
+            Op::AdderConv(ref own) => kernel == Some(prepare::adder_kernel(own)),
             Op::Linear { .. } => kernel == Some(Kernel::Linear),
             Op::ConvCodes { .. } | Op::LinearCodes { .. } => {
                 kernel.is_some_and(|kernel| prepare::can_compute_codes(graph, node, kernel))

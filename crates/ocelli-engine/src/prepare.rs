@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use ocelli_graph::adder_conv::AdderConv;
 use ocelli_graph::{BinaryConv, Constant, Graph, Node, Op};
+use ocelli_kernels::adder::sad::{Filters, Layout};
 use ocelli_kernels::{binary, conv, depthwise, gemm, int8, winograd};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,10 @@ pub enum Kernel {
     DenseCodes,
     /// One channel at a time, of 8-bit codes.
     DepthwiseCodes,
+    /// Distances.
+    Adder,
+    /// Distances of 8-bit codes: bytes by eight filters and eight channels, then a constant per filter.
+    AdderCodes,
 }
 
 impl Kernel {
@@ -46,6 +52,9 @@ impl Kernel {
             Self::Linear => "product",
             Self::DenseCodes => "product of codes",
             Self::DepthwiseCodes => "depthwise on codes",
+            Self::Binary => "bits",
+            Self::Adder => "distances",
+            Self::AdderCodes => "distances of codes",
         }
     }
 }
@@ -80,6 +89,7 @@ pub(crate) fn conv_shape(graph: &Graph, node: &Node) -> Result<ConvShape, Engine
     let attrs = match &node.op {
         Op::Conv { attrs, .. } | Op::DynamicConv { attrs, .. } | Op::ConvCodes { attrs, .. } => attrs,
         Op::BinaryConv(own) => &own.attrs,
+        Op::AdderConv(own) => &own.attrs,
         _ => unreachable!("called for convolutions only"),
     };
     let unsupported = |op: &str| EngineError::Unsupported { node: node.name.clone(), op: op.to_string() };
@@ -133,6 +143,8 @@ impl ConvShape {
             Kernel::Depthwise => self.groups == self.channels && self.channels_out == self.channels,
             Kernel::Binary => self.groups == 1,
             Kernel::Linear | Kernel::DenseCodes | Kernel::DepthwiseCodes => false,
+            // Of another operator.
+            Kernel::Adder | Kernel::AdderCodes => false,
         }
     }
 }
@@ -200,6 +212,10 @@ pub(crate) fn prepare(graph: &mut Graph) -> Result<BTreeMap<usize, Packed>, Engi
                 };
                 packed.insert(index, pack_codes(graph, node, w)?);
             }
+            Op::AdderConv(own) => {
+                let constant = graph.constants.get(&node.inputs[1]);
+                packed.insert(index, pack_adder(graph, node, own, constant)?);
+            }
             Op::Linear { .. } => {
                 let (w, shape) = (weights(1)?, graph.value(node.inputs[1]).shape_at(1));
                 let (depth, columns) = (shape[0], shape[1]);
@@ -231,6 +247,14 @@ pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
     }
     let s = conv_shape(graph, node)?;
     let taps = s.kernel[0] * s.kernel[1];
+    if let Op::AdderConv(own) = &node.op {
+        return Ok(match &own.codes {
+            Some(codes) => {
+                Layout::new(&codes.labels, codes.scales.len()).bytes(s.channels, taps) / 4 + s.channels_out
+            }
+            None => gemm::packed_len(taps * s.depth, s.channels_out),
+        });
+    }
     if matches!(node.op, Op::DynamicConv { .. }) {
         return Ok(graph.value(node.inputs[1]).shape_at(1)[0] * expert_len(&s, kernel));
     }
@@ -254,6 +278,33 @@ fn pack_conv(s: &ConvShape, weights: &[f32]) -> Result<Packed, EngineError> {
             .collect(),
     };
     Ok(Packed { kernel, weights: numbers.try_into()? })
+}
+
+/// The kernel of an adder convolution.
+pub(crate) fn adder_kernel(own: &AdderConv) -> Kernel {
+    if own.codes.is_some() { Kernel::AdderCodes } else { Kernel::Adder }
+}
+
+fn pack_adder(
+    graph: &Graph,
+    node: &Node,
+    own: &AdderConv,
+    weights: Option<&Constant>,
+) -> Result<Packed, EngineError> {
+    let s = conv_shape(graph, node)?;
+    let refuse = |op: &str| EngineError::Unsupported { node: node.name.clone(), op: op.to_string() };
+    let weights: Vec<f32> = match (&own.codes, weights) {
+        (None, Some(Constant::F32(w))) => conv::pack_weights(w, s.channels_out, s.depth, s.kernel),
+        (Some(codes), Some(Constant::I8(q))) => {
+            let (groups, taps) = (codes.scales.len(), s.kernel[0] * s.kernel[1]);
+            let filters = Filters::new(q, &codes.labels, groups, s.channels, taps, codes.signed)
+                .ok_or_else(|| refuse("filters of other groups"))?;
+            let words = filters.packed.as_chunks().0.iter().map(|four| f32::from_ne_bytes(*four));
+            words.chain(filters.constants.iter().map(|c| f32::from_bits(*c as u32))).collect()
+        }
+        _ => return Err(refuse("a layer whose weights are computed")),
+    };
+    Ok(Packed { kernel: adder_kernel(own), weights: weights.try_into()? })
 }
 
 /// Which kernel computes a convolution whose weights are mixed when it runs.

@@ -89,7 +89,10 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
     let output: u64 =
         node.outputs.first().map_or(0, |&id| graph.value(id).shape_at(1).iter().product::<usize>() as u64);
     match &node.op {
-        Op::Conv { .. } | Op::ConvCodes { .. } => output * shape(1).iter().skip(1).product::<usize>() as u64,
+        // Distances in the place of products.
+        Op::Conv { .. } | Op::ConvCodes { .. } | Op::AdderConv(_) => {
+            output * shape(1).iter().skip(1).product::<usize>() as u64
+        }
         Op::DynamicConv { .. } => {
             let experts: u64 = shape(1).iter().product::<usize>() as u64;
             let (per_expert, channels) =

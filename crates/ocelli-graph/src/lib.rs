@@ -4,6 +4,7 @@
 //! burn module, [`passes`] rewrite it, [`interpret`] computes it plainly, [`cost`] counts, [`onnx`] and [`draw`] write it
 //! for others.
 
+pub mod adder_conv;
 pub mod binary_conv;
 #[cfg(feature = "capture")]
 pub mod capture;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adder_conv::AdderConv;
 use crate::binary_conv::BinaryConv;
 use crate::codes::{CodeLayer, CodeMean, CodeProduct, CodeSum, Codes};
 
@@ -368,6 +369,8 @@ pub enum Op {
     },
     /// A convolution of signs with signs.
     BinaryConv(BinaryConv),
+    /// A convolution whose products are negative distances.
+    AdderConv(AdderConv),
     /// The nearest nodes: x `[n, c, h, w]`, y `[n, c, h', w']`, then what is added to the distances,
     /// `[1, h · w, h' · w']`. Distances are the squares of those of unit vectors. Result: `[n, h · w, k]`, of the
     /// `k · dilation` nearest every `dilation`-th, the nearest first, of equals the lower index.
@@ -544,6 +547,7 @@ impl Op {
             Self::GatherElements { .. } => "gather_elements",
             Self::DynamicConv { .. } => "dynamic_conv",
             Self::BinaryConv(_) => "binary_conv",
+            Self::AdderConv(_) => "adder_conv",
             Self::Neighbours { .. } => "neighbours",
             Self::MaxRelative => "max_relative",
             Self::Quantize(_) => "quantize",

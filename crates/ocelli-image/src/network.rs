@@ -297,13 +297,16 @@ impl Network {
         mut file: WeightFile,
         label: &str,
     ) -> Result<(Self, bool), WeightsError> {
-        let head = format!("{}.", self.classifier());
+        let layers = self.backbone().head();
+        let head = |name: &str| {
+            layers.iter().any(|layer| name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.')))
+        };
         file.tensors = self.as_published(file.tensors);
-        let fits = self.tensor_specs().into_iter().filter(|(name, _)| name.starts_with(&head)).all(
-            |(name, shape)| file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter())),
-        );
+        let fits = self.tensor_specs().into_iter().filter(|(name, _)| head(name)).all(|(name, shape)| {
+            file.tensors.get(&name).is_some_and(|data| data.shape().iter().eq(shape.iter()))
+        });
         if !fits {
-            file.tensors.retain(|name, _| !name.starts_with(&head));
+            file.tensors.retain(|name, _| !head(name));
         }
         let WeightFile { path, tensors, .. } = file;
         let fresh = self.backbone().starts_fresh();
@@ -313,7 +316,7 @@ impl Network {
             mismatch.missing.retain(|name| !network.published_name(name).starts_with(part));
         }
         if !fits {
-            mismatch.missing.retain(|name| !network.published_name(name).starts_with(&head));
+            mismatch.missing.retain(|name| !head(&network.published_name(name)));
         }
         if mismatch.is_empty() {
             Ok((network, fits))

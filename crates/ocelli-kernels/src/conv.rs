@@ -9,8 +9,8 @@ use core::ops::Range;
 
 use crate::Isa;
 use crate::gemm::{
-    self, Epilogue, MAX_ROWS, Next, PANEL, Product, Tile, product, split, strips, tile, tile_panels,
-    tile_rows,
+    self, Epilogue, MAX_ROWS, Next, PANEL, Product, Tile, TileKernel, product_by, split, strips, tile,
+    tile_panels, tile_rows,
 };
 
 /// Extent of the pixels taken through all panels before the next.
@@ -96,6 +96,22 @@ pub struct Conv {
 /// The maps must be as described, the epilogue's pointers cover the output; several threads may compute different
 /// ranges. `kernel[0] * kernel[1]` is at most [`MAX_TAPS`].
 pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { conv_by(isa, x, pixels, panels, tile) }
+}
+
+/// As [`conv`], with the tiles of `kernel`.
+///
+/// # Safety
+/// As for [`conv`].
+#[inline(always)]
+pub(crate) unsafe fn conv_by(
+    isa: Isa,
+    x: &Conv,
+    pixels: Range<usize>,
+    panels: Range<usize>,
+    kernel: TileKernel,
+) {
     let [kernel_height, kernel_width] = x.window.kernel;
     let taps = kernel_height * kernel_width;
     assert!(taps <= MAX_TAPS, "a window of {taps} taps");
@@ -116,7 +132,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
             epilogue: x.epilogue,
         };
         // SAFETY: the same rows and columns, without the table.
-        unsafe { product(isa, &matrix, pixels, panels) };
+        unsafe { product_by(isa, &matrix, pixels, panels, kernel) };
         return;
     }
     let at_once = tile_panels(isa, pixels.len());
@@ -154,7 +170,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
                     };
                     // SAFETY: the table was made for these pixels; the rest is the caller's promise.
                     unsafe {
-                        tile(
+                        kernel(
                             isa,
                             &Tile {
                                 a: table.as_ptr().add(at + taps_from * n).cast(),

@@ -5,6 +5,10 @@
 //! operand are given by pointers, one per row and *tap*: a convolution's tile points at the pixels under each
 //! tap of its kernel, a plain product at its rows. Every result is summed in the same order whatever the tile, so
 //! results do not depend on how the work is shared out.
+//!
+//! What is summed is the product of the operands' elements ([`tile`]), or their distance ([`adder_tile`], see [`crate::adder`]).
+
+mod tables;
 
 use crate::Isa;
 use crate::simd::Simd;
@@ -173,8 +177,15 @@ pub fn tile_panels(isa: Isa, rows: usize) -> usize {
 /// Vectors of one panel on the narrowest instruction set.
 const VECTORS: usize = 4;
 
+/// `acc + x · w`, or `acc + |x - w|` where `DISTANCE`.
 #[inline(always)]
-unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
+unsafe fn term<S: Simd, const DISTANCE: bool>(x: S::V, w: S::V, acc: S::V) -> S::V {
+    // SAFETY: the caller runs on the instruction set.
+    unsafe { if DISTANCE { S::add(acc, S::abs(S::sub(x, w))) } else { S::fma(x, w, acc) } }
+}
+
+#[inline(always)]
+unsafe fn tile_of<S: Simd, const DISTANCE: bool, const ROWS: usize, const PANELS: usize>(t: &Tile) {
     let vectors = PANEL / S::LANES;
     // SAFETY: the caller of `tile` promises valid operands; all offsets follow the documented layout.
     unsafe {
@@ -201,7 +212,7 @@ unsafe fn tile_of<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                     let x = S::splat(*a[m].add(k));
                     for p in 0..PANELS {
                         for v in 0..vectors {
-                            acc[m][p][v] = S::fma(x, row[p][v], acc[m][p][v]);
+                            acc[m][p][v] = term::<S, DISTANCE>(x, row[p][v], acc[m][p][v]);
                         }
                     }
                 }
@@ -287,54 +298,8 @@ unsafe fn add_rows<S: Simd, const ROWS: usize, const PANELS: usize, const FULL: 
     }
 }
 
-/// A tile that fits into the registers of `S`; others are kept out of the program.
-#[inline(always)]
-unsafe fn fit<S: Simd, const ROWS: usize, const PANELS: usize>(t: &Tile) {
-    if const { ROWS <= S::ROWS[if PANELS == 4 { 2 } else { PANELS - 1 }] } {
-        // SAFETY: the caller's promise.
-        unsafe { tile_of::<S, ROWS, PANELS>(t) }
-    } else {
-        unreachable!("a tile of {ROWS} rows and {PANELS} panels does not fit");
-    }
-}
-
-type TileFn = unsafe fn(&Tile);
-
-/// One function per extent, so that each has the registers to itself: `[1, 2 or 4 panels][rows - 1]`.
-macro_rules! table {
-    ($simd:ty $(, $features:literal)?) => {
-        [
-            table!(@rows 1, $simd $(, $features)?),
-            table!(@rows 2, $simd $(, $features)?),
-            table!(@rows 4, $simd $(, $features)?),
-        ]
-    };
-    (@rows $panels:literal, $simd:ty $(, $features:literal)?) => {
-        table!(@each $panels, $simd, [1 2 3 4 5 6 7 8 9 10 11 12 13 14] $(, $features)?)
-    };
-    (@each $panels:literal, $simd:ty, [$($rows:literal)*], $features:literal) => {
-        [$({
-            #[target_feature(enable = $features)]
-            unsafe fn tile(t: &Tile) {
-                // SAFETY: the features are enabled here; the rest is the caller's promise.
-                unsafe { fit::<$simd, $rows, $panels>(t) }
-            }
-            tile as TileFn
-        }),*]
-    };
-    (@each $panels:literal, $simd:ty, [$($rows:literal)*]) => {
-        [$(fit::<$simd, $rows, $panels> as TileFn),*]
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-static AVX512: [[TileFn; MAX_ROWS]; 3] =
-    table!(crate::simd::avx512::Avx512, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma");
-#[cfg(target_arch = "x86_64")]
-static AVX2: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::avx2::Avx2, "avx2,fma");
-#[cfg(target_arch = "aarch64")]
-static NEON: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::neon::Neon);
-static PORTABLE: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::portable::Portable);
+/// How tiles are computed: [`tile`] or [`adder_tile`].
+pub type TileKernel = unsafe fn(Isa, &Tile);
 
 /// Computes one tile; its columns fill 1, 2 or 4 panels (the last perhaps partly).
 ///
@@ -343,22 +308,18 @@ static PORTABLE: [[TileFn; MAX_ROWS]; 3] = table!(crate::simd::portable::Portabl
 /// `rows` at most [`tile_rows`], and no other thread may touch the results meanwhile.
 #[inline(always)]
 pub unsafe fn tile(isa: Isa, t: &Tile) {
-    let table = match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => &AVX512,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => &AVX2,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => &NEON,
-        _ => &PORTABLE,
-    };
-    let panels = match t.columns {
-        0..=16 => 0,
-        17..=32 => 1,
-        _ => 2,
-    };
     // SAFETY: the caller's promise.
-    unsafe { table[panels][t.rows - 1](t) }
+    unsafe { tables::run::<false>(isa, t) }
+}
+
+/// As [`tile`], with `|a - b|` in the place of `a · b`.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+pub unsafe fn adder_tile(isa: Isa, t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { tables::run::<true>(isa, t) }
 }
 
 /// Splits `total` rows into the fewest tiles of at most `most` rows, as even as can be; yields `(start, rows)`.
@@ -427,6 +388,22 @@ pub(crate) fn chunks(depth: usize) -> impl Iterator<Item = (usize, usize)> + Clo
 /// # Safety
 /// As for [`tile`]; several threads may compute different ranges of one product.
 pub unsafe fn product(isa: Isa, x: &Product, rows: core::ops::Range<usize>, range: core::ops::Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe { product_by(isa, x, rows, range, tile) }
+}
+
+/// As [`product`], with the tiles of `kernel`.
+///
+/// # Safety
+/// As for [`product`].
+#[inline(always)]
+pub(crate) unsafe fn product_by(
+    isa: Isa,
+    x: &Product,
+    rows: core::ops::Range<usize>,
+    range: core::ops::Range<usize>,
+    kernel: TileKernel,
+) {
     let total = rows.len();
     let at_once = tile_panels(isa, total);
     let panel_stride = x.depth * PANEL;
@@ -454,7 +431,7 @@ pub unsafe fn product(isa: Isa, x: &Product, rows: core::ops::Range<usize>, rang
                         for (m, p) in a.iter_mut().enumerate().take(n) {
                             *p = x.a.add((row + m) * x.a_stride);
                         }
-                        tile(
+                        kernel(
                             isa,
                             &Tile {
                                 a: a.as_ptr(),

@@ -4,6 +4,7 @@
 //! its threads; only those for training ([`train`]) bring a team of threads of their own. Every kernel is written once over [`simd::Simd`] and compared with a plain twin in
 //! [`reference`] by property tests.
 
+pub mod adder;
 pub mod binary;
 pub mod conv;
 pub mod depthwise;

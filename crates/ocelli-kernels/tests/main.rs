@@ -1,5 +1,6 @@
 //! Every kernel on every instruction set of the machine against its plain twin, on random shapes.
 
+mod adder;
 mod binary;
 mod convolution;
 mod elements;

@@ -18,11 +18,11 @@ use crate::state_dict::{is_buffer, specs};
 pub struct LayerCost {
     /// Name of the layer, or nothing for a product of two maps (attention).
     pub name: String,
-    /// `conv`, `linear`, `matmul`, `attention` `neighbours` (distances of nodes) or `dynamic_conv`.
+    /// `conv`, `linear`, `matmul`, `attention` `neighbours` (distances of nodes), `dynamic_conv` or `adder` (distances of windows).
     pub kind: &'static str,
     /// Shape of the result.
     pub output: Vec<usize>,
-    /// Multiply-accumulates.
+    /// Multiply-accumulates; in adder layers distances that are accumulated.
     pub macs: u64,
     /// Parameters: weight and bias. A layer that is used twice shows them twice.
     pub params: u64,
@@ -131,6 +131,11 @@ fn product(operation: &OperationIr) -> Option<Product<'_>> {
                 elements(own.inputs.first()?) * (targets[2] * targets[3]) as u64,
                 own.outputs.first()?,
             )
+        }
+        // Distances in the place of products.
+        OperationIr::Custom(own) if own.id == "adder_conv" => {
+            let out = own.outputs.first()?;
+            ("adder", elements(out) * of_kernel(own.inputs.get(1)?), out)
         }
         // As many products as with a kernel of all pictures, and those of the mixture.
         OperationIr::Custom(own) if own.id == "dynamic_conv" => {

@@ -169,6 +169,8 @@ impl ModuleMapper for Initializer {
             ("MaskConv2d", "basis_list" | "mask") => Draw::PyTorchDefault,
             ("Linear", "weight") => self.scheme.linear,
             ("Linear", "bias") => self.scheme.linear_bias,
+            ("AdderConv2d", "adder") => Draw::Normal(1.0),
+            ("AdderConv2d", "b") => Draw::Zeros,
             (_, "cls_token" | "pos_embed" | "inner_pos" | "outer_pos") => self.scheme.positions,
             ("Experts" | "BinaryConv2d" | "FlatBinaryConv2d" | "MapConv", _) => {
                 // Draws itself when it is first looked at.

@@ -8,6 +8,7 @@
 //! autodiff device and the layer's own flag is enabled. `module.valid()` switches both off.
 
 pub mod activation;
+pub mod adder;
 pub mod attention;
 pub mod binary;
 pub mod conv;
@@ -41,6 +42,7 @@ pub mod versatile;
 pub mod weights;
 
 pub use activation::Activation;
+pub use adder::{AdderConv2d, AdderConv2dConfig};
 pub use attention::{attention, attention_of_joined, attention_of_pair};
 pub use conv::{Conv2d, Conv2dConfig};
 pub use convolution::{ConvKind, Convolution};

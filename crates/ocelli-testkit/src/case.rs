@@ -252,6 +252,11 @@ impl Case {
                 return (Measure::Relative, own);
             }
         }
+        if self.system == "addernet_quant"
+            && let Some(own) = self.measure_of_adders(name)
+        {
+            return own;
+        }
         if name.ends_with("distance")
             && let Some(own) = general("distance_abs")
         {
@@ -270,6 +275,29 @@ impl Case {
         let mut after = names.skip_while(|own| **own != format!("act.{last}").as_str()).skip(1);
         let beyond = name.starts_with("act.") && after.any(|own| *own == name);
         beyond.then(|| format!("the case compares maps up to {last}"))
+    }
+    /// How outputs of adder networks' quantisation are compared.
+    fn measure_of_adders(&self, name: &str) -> Option<(Measure, f64)> {
+        let general = |key: &str| self.json["tolerance"][key].as_f64();
+        let starts = |prefix: &str| name.starts_with(prefix);
+        // Codes of which the case admits that one in a thousand rounds the other way.
+        let admitted = self.json["tolerance"]["ints"].as_str().is_some_and(|text| text.contains("1 in 1000"));
+        if admitted && ["a_int", "w_int", "w_u8"].iter().any(|prefix| starts(prefix)) {
+            return Some((Measure::Codes, 0.001));
+        }
+        let key = match () {
+            () if starts("bn.") => "bn_rel",
+            () if starts("q.") || starts("bn_float.") => "scales_rel",
+            () if name == "logits_float" => "logits_float_rel",
+            // Statistics of codes that flip at rounding borders.
+            () if starts("bn_quant.") => "logits_quant_rel_whole_flow",
+            // In these cases both kinds of maps are those of the network of codes.
+            () if name == "logits_quant" || starts("actq.") || starts("act.") => "logits_quant_rel_last_step",
+            () if starts("y_") => "y_rel",
+            () if starts("sse") => "sse_rel",
+            () => return None,
+        };
+        general(key).map(|own| (Measure::Relative, own))
     }
 
     /// Values that replace the filled ones (`state.NAME` in the file).

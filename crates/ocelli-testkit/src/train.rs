@@ -133,6 +133,11 @@ impl Stepper {
         Self { optimizer, momenta: BTreeMap::new(), number: 0, square: 0.0 }
     }
 
+    /// Goes on with another rate, say; momenta stay.
+    pub fn set(&mut self, optimizer: Optimizer) {
+        self.optimizer = optimizer;
+    }
+
     /// `module` after one step along `grads`.
     pub fn step<M: Module>(&mut self, module: M, grads: Gradients) -> M {
         self.number += 1;

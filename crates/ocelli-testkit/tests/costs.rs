@@ -20,6 +20,11 @@ fn networks_cost_what_is_published() {
         ("ghost_vgg16_cifar", 32, 158_109_696),
         ("versatile_vgg16", 224, 8_590_819_328),
         ("mask_vgg16_cifar_s4", 32, 313_201_664),
+        // Distances count as multiply-accumulates.
+        ("adder_resnet20", 32, 443_008 + 40_370_176),
+        ("adder_resnet32", 32, 443_008 + 68_681_728),
+        ("adder_resnet18", 224, 118_525_952 + 1_695_547_392),
+        ("adder_resnet50", 224, 120_061_952 + 3_969_122_304),
         ("versatile_resnet50_v1", 96, 589_365_248),
         ("versatile_resnet50_v2", 96, 553_238_528),
     ] {

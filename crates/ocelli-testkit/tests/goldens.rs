@@ -69,6 +69,11 @@ fn vig() {
 }
 
 #[test]
+fn addernet_quant() {
+    run("addernet_quant");
+}
+
+#[test]
 fn drnet() {
     run("drnet");
 }

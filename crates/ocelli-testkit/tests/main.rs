@@ -1,5 +1,6 @@
 //! Everything about the image networks that a reference or a published table can confirm.
 
+mod adder;
 mod binary;
 mod caffe;
 mod capture;

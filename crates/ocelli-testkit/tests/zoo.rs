@@ -142,6 +142,11 @@ const PARAMETERS: &[(&str, usize)] = &[
     ("mobilenet_v1_binary", 4_242_914 - 26),
     ("bnn_resnet20_cifar", 273_146),
     ("bnn_resnet18", 11_693_352),
+    // Counted by the golden cases; ResNet-32 by the same code.
+    ("adder_resnet20", 272_484),
+    ("adder_resnet32", 466_916),
+    ("adder_resnet18", 11_691_512),
+    ("adder_resnet50", 25_559_032),
 ];
 
 #[test]

@@ -17,6 +17,7 @@ use crate::steps::elementwise::{Copy, Export, Import};
 use crate::steps::nest::Nest;
 use crate::view::View;
 
+mod adder;
 mod binary;
 mod codes;
 mod conv;
@@ -173,6 +174,7 @@ fn homes(graph: &Graph) -> HashMap<ValueId, (ValueId, usize)> {
                 Op::Conv { .. }
                     | Op::DynamicConv { .. }
                     | Op::BinaryConv(_)
+                    | Op::AdderConv(_)
                     | Op::Unary { .. }
                     | Op::Binary { .. }
                     | Op::MaxPool(_)
@@ -433,6 +435,7 @@ impl Builder<'_> {
             Op::ConvTranspose { .. } => Err(Self::unsupported(node, "transposed convolutions")),
             Op::DynamicConv { .. } => self.dynamic_conv(index, node),
             Op::BinaryConv(_) => self.binary_conv(index, node),
+            Op::AdderConv(own) => self.adder_conv(index, node, own),
             Op::Neighbours { k, dilation, .. } => self.neighbours(node, *k, *dilation),
             Op::MaxRelative => self.max_relative(node),
             Op::Custom { name, .. } => Err(Self::unsupported(node, format!("the operation {name}"))),

@@ -4,6 +4,7 @@ use ocelli_kernels::Isa;
 
 use crate::pool::Pool;
 
+pub(crate) mod adder;
 pub(crate) mod attention;
 pub(crate) mod binary;
 pub(crate) mod codes;

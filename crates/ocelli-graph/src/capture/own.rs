@@ -1,5 +1,6 @@
 //! Operations of ours, recorded under their names.
 
+use crate::adder_conv::AdderConv;
 use crate::binary_conv::BinaryConv;
 use crate::op::{ConvAttrs, Op};
 
@@ -39,6 +40,13 @@ pub(super) fn operation(name: &str, arguments: &[f64], inputs: usize) -> Option<
                 after: false,
             }))
         }
+        ("adder_conv", &[sh, sw, ph, pw, dh, dw]) => Some(Op::AdderConv(AdderConv::new(ConvAttrs {
+            stride: vec![sh, sw],
+            pad_begin: vec![ph, pw],
+            pad_end: vec![ph, pw],
+            dilation: vec![dh, dw],
+            groups: 1,
+        }))),
         _ => None,
     }
 }

@@ -148,9 +148,11 @@ pub(super) fn shape(dims: &[Dim]) -> String {
 
 fn kind(op: &Op) -> Kind {
     match op {
-        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::DynamicConv { .. } | Op::BinaryConv(_) => {
-            Kind::Convolution
-        }
+        Op::Conv { .. }
+        | Op::ConvTranspose { .. }
+        | Op::DynamicConv { .. }
+        | Op::BinaryConv(_)
+        | Op::AdderConv(_) => Kind::Convolution,
         Op::Linear { .. } | Op::MatMul | Op::Attention { .. } | Op::Neighbours { .. } => Kind::Product,
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => Kind::Normalisation,
         Op::Unary { function } => match function {
@@ -292,6 +294,13 @@ fn detail(graph: &Graph, node: &Node) -> String {
         }
         Op::BinaryConv(own) => {
             format!("Binary conv {}, stride {}", product(&own.kernel), product(&own.attrs.stride))
+        }
+        Op::AdderConv(own) => {
+            let weight = extents(input(1));
+            let channels = (weight.get(1).copied().unwrap_or(0), weight.first().copied().unwrap_or(0));
+            let kind = if own.codes.is_some() { "Adder, integers" } else { "Adder" };
+            let layer = window(kind, &weight, &own.attrs, channels);
+            format!("{layer}{}", fused(own.residual, &own.activation))
         }
         Op::Neighbours { k, dilation: 1, .. } => format!("{k} nearest nodes"),
         Op::Neighbours { k, dilation, .. } => format!("{k} near nodes, every {dilation}."),

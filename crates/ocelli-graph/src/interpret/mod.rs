@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::ir::{Constant, ElementType, Graph, Node, ValueId};
 use crate::passes::{GraphError, check};
 
+mod adder;
 mod binary;
 mod codes;
 mod elementwise;
@@ -234,6 +235,7 @@ fn run(call: &Call<'_>) -> Result<Vec<Tensor>, InterpretError> {
         | Op::Pad { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. } => shape::rearrange(call)?,
+        Op::AdderConv(own) => adder::conv(call, own),
         Op::DynamicConv { attrs, kernel, bias, activation } => {
             nodes::dynamic_conv(call, attrs, *kernel, *bias, *activation)
         }

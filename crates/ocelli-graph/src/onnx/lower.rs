@@ -78,6 +78,7 @@ pub(super) fn lower(mut scope: Scope<'_, '_>) -> Result<(), OnnxError> {
             s.push("Cast", &[&s.input(0)?], vec![("to", Attr::Int(to))])
         }
         Op::Full { value } => movement::full(s, *value)?,
+        Op::AdderConv(own) => super::adder::conv(s, own)?,
         Op::DynamicConv { attrs, kernel, bias, activation } => {
             nodes::dynamic_conv(s, attrs, *kernel, *bias, *activation)?
         }

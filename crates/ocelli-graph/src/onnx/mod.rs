@@ -4,6 +4,7 @@
 //! Constants keep their names as initializers, nodes keep theirs; where one operation takes several nodes, the
 //! others are called after it (`conv1/Relu`). [`Summary::read`] tells what a file holds.
 
+mod adder;
 mod binary;
 mod builder;
 mod error;

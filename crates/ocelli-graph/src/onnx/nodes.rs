@@ -11,7 +11,14 @@ fn axis(axis: i64) -> (&'static str, Attr) {
     ("axis", Attr::Int(axis))
 }
 
-fn cut(s: &mut Scope<'_, '_>, x: &str, axes: &[i64], from: &[i64], to: &[i64], by: &[i64]) -> String {
+pub(super) fn cut(
+    s: &mut Scope<'_, '_>,
+    x: &str,
+    axes: &[i64],
+    from: &[i64],
+    to: &[i64],
+    by: &[i64],
+) -> String {
     let from = s.ints("starts", from.to_vec());
     let to = s.ints("ends", to.to_vec());
     let axes = s.ints("axes", axes.to_vec());
@@ -20,7 +27,7 @@ fn cut(s: &mut Scope<'_, '_>, x: &str, axes: &[i64], from: &[i64], to: &[i64], b
 }
 
 /// `[n, ...]` in the shape `[n, rest...]`.
-fn reshaped(s: &mut Scope<'_, '_>, x: &str, rest: &[usize]) -> String {
+pub(super) fn reshaped(s: &mut Scope<'_, '_>, x: &str, rest: &[usize]) -> String {
     // 0 takes the input's extent, the batch.
     let shape = s.ints("shape", std::iter::once(0).chain(rest.iter().map(|&extent| extent as i64)).collect());
     s.push("Reshape", &[x, &shape], vec![])
@@ -57,7 +64,7 @@ fn columns(
 }
 
 /// The pixels under each tap, `[n, c, h', w']`.
-fn taps(
+pub(super) fn taps(
     s: &mut Scope<'_, '_>,
     x: &str,
     attrs: &ConvAttrs,

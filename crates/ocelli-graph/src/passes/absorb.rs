@@ -42,11 +42,12 @@ fn affine(graph: &Graph, links: &Links, i: usize) -> Option<Affine> {
                 | Op::DynamicConv { activation: None, .. }
         );
         let plain = plain || super::binary::is_affine(graph, layer);
+        let adder = super::adder::is_affine(graph, layer);
         // A dynamic convolution's shares are computed.
         let computed = |place: usize| place == 2 && matches!(own.op, Op::DynamicConv { .. });
         let known = (1..own.inputs.len())
             .all(|place| computed(place) || graph.constant_f32(own.inputs[place]).is_some());
-        (plain && known && links.readers[x.index()] == 1).then_some(layer)
+        ((adder || plain && known) && links.readers[x.index()] == 1).then_some(layer)
     };
     match &node.op {
         Op::BatchNorm { epsilon } => {
@@ -122,6 +123,12 @@ fn apply(graph: &mut Graph, links: &Links, i: usize, affine: Affine) {
     let Affine { layer, factor, offset } = affine;
     if matches!(graph.nodes[layer].op, Op::BinaryConv(_)) {
         return super::binary::apply(graph, layer, i, &factor, &offset);
+    }
+    if matches!(graph.nodes[layer].op, Op::AdderConv(_)) {
+        super::adder::scale(graph, layer, &factor, &offset);
+        graph.nodes[layer].outputs = std::mem::take(&mut graph.nodes[i].outputs);
+        graph.nodes.remove(i);
+        return;
     }
     let node = graph.nodes[layer].clone();
     let (weight, channels) = (node.inputs[1], factor.len());

@@ -128,6 +128,7 @@ fn check_node(
                         | Op::Linear { .. }
                         | Op::DynamicConv { .. }
                         | Op::BinaryConv(_)
+                        | Op::AdderConv(_)
                         | Op::ConvCodes { .. }
                         | Op::LinearCodes { .. }
                 );

@@ -30,7 +30,7 @@ fn open_layer(graph: &Graph, links: &Links, id: ValueId) -> Option<usize> {
         Op::Conv { activation: None, .. }
             | Op::Linear { activation: None, .. }
             | Op::DynamicConv { activation: None, .. }
-    );
+    ) || matches!(&graph.nodes[layer].op, Op::AdderConv(own) if own.activation.is_none());
     let open = open || binary::takes_residual(graph, layer);
     (open && links.readers[id.index()] == 1).then_some(layer)
 }
@@ -38,6 +38,7 @@ fn open_layer(graph: &Graph, links: &Links, id: ValueId) -> Option<usize> {
 fn takes_residual(graph: &Graph, layer: usize) -> bool {
     matches!(graph.nodes[layer].op, Op::Conv { residual: false, .. } | Op::Linear { residual: false, .. })
         || binary::takes_residual(graph, layer)
+        || matches!(&graph.nodes[layer].op, Op::AdderConv(own) if !own.residual)
 }
 
 /// Node `i` adds a shortcut to a layer's result.
@@ -73,6 +74,9 @@ fn fuse_residual(graph: &mut Graph, links: &Links, i: usize) -> bool {
     if let Op::Conv { residual, .. } | Op::Linear { residual, .. } = &mut fused.op {
         *residual = true;
     }
+    if let Op::AdderConv(own) = &mut fused.op {
+        own.residual = true;
+    }
     graph.nodes[i] = fused;
     graph.nodes.remove(layer);
     true
@@ -93,6 +97,9 @@ fn fuse_activation(graph: &mut Graph, links: &Links, i: usize) -> bool {
         &mut target.op
     {
         *activation = Some(own);
+    }
+    if let Op::AdderConv(layer) = &mut target.op {
+        layer.activation = Some(own);
     }
     graph.nodes.remove(i);
     true

@@ -324,3 +324,46 @@ fn convolutions_of_signs() {
     refused(binary(|own| own.attrs.stride = vec![0, 1]), &[&x, &flat], &[&y]);
     refused(binary(|_| {}), &[&x[..3], &flat], &[&y]);
 }
+
+#[test]
+fn adder_convolutions() {
+    use crate::adder_conv::{AdderCodes, AdderConv};
+    let adder = |change: fn(&mut AdderConv)| {
+        let Op::Conv { attrs, .. } = conv(|_| {}) else { unreachable!("a convolution") };
+        let mut own = AdderConv::new(attrs);
+        change(&mut own);
+        Op::AdderConv(own)
+    };
+    let (x, y): ([Dim; 4], [Dim; 4]) = ([N, f(4), f(8), f(8)], [N, f(6), f(6), f(6)]);
+    let (weight, vector) = ([f(6), f(4), f(3), f(3)], [f(6)]);
+    accepted(adder(|_| {}), &[&x, &weight], &[&y]);
+    accepted(adder(|own| own.affine = true), &[&x, &weight, &vector, &vector], &[&y]);
+    accepted(
+        adder(|own| (own.affine, own.residual) = (true, true)),
+        &[&x, &weight, &vector, &vector, &y],
+        &[&y],
+    );
+    refused(adder(|own| own.affine = true), &[&x, &weight, &vector], &[&y]);
+    refused(adder(|own| own.affine = true), &[&x, &weight, &vector, &[f(4)]], &[&y]);
+    refused(adder(|own| own.residual = true), &[&x, &weight, &vector], &[&y]);
+    refused(adder(|own| own.attrs.groups = 2), &[&x, &[f(6), f(2), f(3), f(3)]], &[&y]);
+    refused(adder(|own| own.attrs.stride = vec![0, 1]), &[&x, &weight], &[&y]);
+    refused(adder(|_| {}), &[&x[..3], &weight], &[&y]);
+    // Codes need a weight of codes.
+    let coded = |own: &mut AdderConv| {
+        own.codes = Some(AdderCodes { bits: 4, signed: false, scales: vec![1.0], labels: vec![0; 6] });
+    };
+    refused(adder(coded), &[&x, &weight], &[&y]);
+    let sound = AdderCodes { bits: 4, signed: false, scales: vec![1.0], labels: vec![0; 6] };
+    assert!(sound.is_sound(6) && !sound.is_sound(5));
+    for wrong in [
+        AdderCodes { bits: 9, ..sound.clone() },
+        AdderCodes { bits: 1, ..sound.clone() },
+        AdderCodes { scales: vec![0.0], ..sound.clone() },
+        AdderCodes { scales: vec![f32::NAN], ..sound.clone() },
+        AdderCodes { scales: Vec::new(), ..sound.clone() },
+        AdderCodes { labels: vec![1; 6], ..sound.clone() },
+    ] {
+        assert!(!wrong.is_sound(6), "{wrong:?}");
+    }
+}

@@ -42,6 +42,7 @@ pub(super) fn infer(
         Op::Where
             | Op::Cast
             | Op::Dequantize { .. }
+            | Op::AdderConv(_)
             | Op::ConvCodes { .. }
             | Op::LinearCodes { .. }
             | Op::AddCodes(_)
@@ -367,6 +368,27 @@ pub(super) fn infer(
             }
             one(shape)
         }
+        Op::AdderConv(own) => {
+            check_activation(own.activation)?;
+            let weight = if own.codes.is_some() { ElementType::I8 } else { F32 };
+            let typed = inputs
+                .iter()
+                .enumerate()
+                .all(|(place, value)| value.element == if place == 1 { weight } else { F32 });
+            ensure(typed, "operands of other types")?;
+            ensure(own.attrs.groups == 1, "groups of channels")?;
+            let shape = conv(&own.attrs, x, &inputs[1].shape)?;
+            ensure(rank == 4, "a map of two dimensions is needed")?;
+            if let Some(codes) = &own.codes {
+                ensure(codes.is_sound(fixed(shape[1])?), "codes that are none")?;
+            }
+            if own.affine {
+                let fits = inputs[2..4].iter().all(|value| value.shape == shape[1..2]);
+                ensure(fits, "not one number per channel")?;
+            }
+            ensure(!own.residual || inputs[inputs.len() - 1].shape == shape, "a residual of another shape")?;
+            one(shape)
+        }
         Op::Neighbours { k, dilation, positions } => {
             let y = &inputs[1].shape;
             ensure(rank == 4 && y.len() == 4 && x[..2] == y[..2], "maps of other channels")?;
@@ -435,6 +457,7 @@ fn input_count(op: &Op) -> (usize, usize) {
         Op::BatchNorm { .. } => exactly(5),
         Op::LayerNorm { shift, .. } => exactly(2 + usize::from(*shift)),
         Op::GroupNorm { .. } | Op::Where | Op::MaxRelative => exactly(3),
+        Op::AdderConv(own) => exactly(own.inputs()),
         Op::DynamicConv { bias, .. } => exactly(3 + usize::from(*bias)),
         Op::BinaryConv(own) => exactly(own.inputs()),
         Op::Neighbours { positions, .. } => exactly(2 + usize::from(*positions)),

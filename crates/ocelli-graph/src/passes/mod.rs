@@ -1,6 +1,7 @@
 //! What is done to a graph: checking it, and rewriting it into fewer and larger operations.
 
 mod absorb;
+mod adder;
 mod binary;
 mod canonical;
 mod check;

@@ -39,6 +39,11 @@ pub trait Backbone {
     /// Name of the last linear layer, the part that changes with the number of classes.
     fn classifier(&self) -> &'static str;
 
+    /// Layers that change with the number of classes: the classifier, and what follows it.
+    fn head(&self) -> Vec<&'static str> {
+        vec![self.classifier()]
+    }
+
     /// How training from scratch starts.
     fn init_scheme(&self) -> InitScheme {
         InitScheme::KAIMING
@@ -244,4 +249,5 @@ rooms! {
     reactnet { ReActNet, ReActResNet(resnet) }
     elastic_link { ElResNet, ElMobileNet(mobilenet) }
     noisy_binary { NoisyBinary }
+    addernet { AdderResNet, AdderResNetCifar(cifar) }
 }

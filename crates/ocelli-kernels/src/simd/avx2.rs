@@ -73,6 +73,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_min_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn abs(a: __m256) -> __m256 {
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
     unsafe fn sqrt(a: __m256) -> __m256 {
         unsafe { _mm256_sqrt_ps(a) }
     }

@@ -49,6 +49,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The smaller; `b` where either is not a number.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Absolute value.
+    unsafe fn abs(a: Self::V) -> Self::V;
     /// Square root.
     unsafe fn sqrt(a: Self::V) -> Self::V;
     /// Nearest integer.

@@ -75,6 +75,10 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
     }
     #[inline(always)]
+    unsafe fn abs(a: float32x4_t) -> float32x4_t {
+        unsafe { vabsq_f32(a) }
+    }
+    #[inline(always)]
     unsafe fn sqrt(a: float32x4_t) -> float32x4_t {
         unsafe { vsqrtq_f32(a) }
     }

@@ -69,6 +69,10 @@ impl Simd for Portable {
         each(|i| if a[i] < b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn abs(a: [f32; 4]) -> [f32; 4] {
+        each(|i| a[i].abs())
+    }
+    #[inline(always)]
     unsafe fn sqrt(a: [f32; 4]) -> [f32; 4] {
         each(|i| a[i].sqrt())
     }

@@ -268,14 +268,14 @@ pub fn backward_weights(isa: Isa, shape: &ConvShape, input: &[f32], grad: &[f32]
 }
 
 /// Input pixels of one remainder modulo the stride, and the taps that reach them.
-struct Phase {
-    start: [usize; 2],
-    grid: [usize; 2],
-    taps: Vec<usize>,
-    offsets: Vec<[isize; 2]>,
+pub(super) struct Phase {
+    pub start: [usize; 2],
+    pub grid: [usize; 2],
+    pub taps: Vec<usize>,
+    pub offsets: Vec<[isize; 2]>,
 }
 
-fn phases(shape: &ConvShape) -> Vec<Phase> {
+pub(super) fn phases(shape: &ConvShape) -> Vec<Phase> {
     let along = |axis: usize, start: usize| -> Vec<(usize, isize)> {
         let stride = shape.stride[axis] as isize;
         (0..shape.kernel[axis])
@@ -305,7 +305,7 @@ fn phases(shape: &ConvShape) -> Vec<Phase> {
 }
 
 /// Weights `[groups][outer][inner][taps]` as `[groups][inner][outer][chosen taps]`.
-fn turned(
+pub(super) fn turned(
     isa: Isa,
     weights: &[f32],
     groups: usize,

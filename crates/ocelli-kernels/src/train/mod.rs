@@ -5,6 +5,7 @@
 //! alone, so results are the same to the bit for any number of threads. Each has a plain twin in
 //! [`reference`](mod@reference).
 
+pub mod adder;
 pub mod attention;
 pub mod conv;
 pub mod depthwise;

@@ -2,7 +2,8 @@
 
 use crate::Isa;
 use crate::gemm::{
-    Epilogue, MAX_ROWS, Next, PANEL, Tile, packed_len, split, strips, tile, tile_panels, tile_rows,
+    Epilogue, MAX_ROWS, Next, PANEL, Tile, TileKernel, packed_len, split, strips, tile, tile_panels,
+    tile_rows,
 };
 use crate::train::lattice::Lattice;
 use crate::train::parallel::{Shared, buffer, each};
@@ -90,6 +91,11 @@ struct Piece {
 impl Product<'_> {
     /// Computes the product.
     pub fn run(&self, isa: Isa) {
+        self.run_by(isa, tile);
+    }
+
+    /// Computes what takes the product's place with the tiles of `kernel`.
+    pub fn run_by(&self, isa: Isa, kernel: TileKernel) {
         let columns = self.batch * self.lattice.area();
         let panels = columns.div_ceil(PANEL);
         let strip = panels.div_ceil(PIECES).next_multiple_of(4).min(STRIP);
@@ -117,7 +123,7 @@ impl Product<'_> {
         each(strips * parts.len(), work, |task| {
             let (first, (row, rows)) = (task / parts.len() * strip, parts[task % parts.len()]);
             let piece = Piece { first, last: (first + strip).min(panels), row, rows };
-            self.piece(isa, piece, whole.as_deref());
+            self.piece(isa, piece, whole.as_deref(), kernel);
         });
     }
 
@@ -142,7 +148,7 @@ impl Product<'_> {
     }
 
     /// Computes a piece; `whole` holds all panels packed, block by block, else they are packed here.
-    fn piece(&self, isa: Isa, piece: Piece, whole: Option<&[f32]>) {
+    fn piece(&self, isa: Isa, piece: Piece, whole: Option<&[f32]>, kernel: TileKernel) {
         let taps = self.lattice.taps.len();
         let columns = self.batch * self.lattice.area();
         let (panels, here) = (columns.div_ceil(PANEL), piece.last - piece.first);
@@ -207,7 +213,7 @@ impl Product<'_> {
                             next: Next::NONE,
                         };
                         // SAFETY: the operands were made above; the results are this piece's own.
-                        unsafe { tile(isa, &t) };
+                        unsafe { kernel(isa, &t) };
                     }
                 }
             }

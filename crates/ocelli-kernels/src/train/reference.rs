@@ -45,6 +45,43 @@ pub fn conv(shape: &ConvShape, input: &[f32], weights: &[f32]) -> Vec<f32> {
     out
 }
 
+/// The places of all terms of an adder convolution: output, input (nothing beyond the edges) and weight.
+fn visit_padded(shape: &ConvShape, mut visit: impl FnMut(usize, Option<usize>, usize)) {
+    let mut inside = std::collections::HashMap::new();
+    self::visit(shape, |o, i, w| {
+        inside.insert((o, w), i);
+    });
+    let [height, width] = shape.output();
+    let filter = shape.weights_len() / shape.channels_out;
+    for o in 0..shape.output_len() {
+        for tap in 0..filter {
+            let w = o / (height * width) % shape.channels_out * filter + tap;
+            visit(o, inside.get(&(o, w)).copied(), w);
+        }
+    }
+}
+
+/// Adder convolution.
+pub fn adder(shape: &ConvShape, input: &[f32], weights: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; shape.output_len()];
+    visit_padded(shape, |o, i, w| out[o] -= (weights[w] - i.map_or(0.0, |i| input[i])).abs());
+    out
+}
+
+/// Gradient of an adder convolution's input.
+pub fn adder_backward_data(shape: &ConvShape, input: &[f32], weights: &[f32], grad: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; shape.input_len()];
+    visit(shape, |o, i, w| out[i] += (weights[w] - input[i]).clamp(-1.0, 1.0) * grad[o]);
+    out
+}
+
+/// Gradient of an adder convolution's weights, not yet scaled.
+pub fn adder_backward_weights(shape: &ConvShape, input: &[f32], weights: &[f32], grad: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; weights.len()];
+    visit_padded(shape, |o, i, w| out[w] += (i.map_or(0.0, |i| input[i]) - weights[w]) * grad[o]);
+    out
+}
+
 /// Convolution with versatile filters: one with every secondary filter written out, zeros where its masks are zero.
 pub fn versatile(shape: &VersatileShape, input: &[f32], weights: &[f32]) -> Vec<f32> {
     let conv = &shape.conv;

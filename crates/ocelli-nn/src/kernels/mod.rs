@@ -4,6 +4,9 @@
 //! burn's operations: other devices compute with their own kernels, and the capture device records the network as
 //! what it is.
 
+mod adder;
+#[cfg(test)]
+mod adder_tests;
 mod attention;
 mod autodiff;
 mod binary;
@@ -27,6 +30,7 @@ use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
 
 use crate::binary::Estimator;
+use adder::AdderOps;
 use attention::AttentionOps;
 use binary::BinaryOps;
 use burn::backend::{Dispatch, Flex};
@@ -56,6 +60,22 @@ pub(crate) fn conv2d(
         Some(bias) => Dispatch::conv_with_bias(x, weight, bias.into_dispatch(), shape),
         None => Dispatch::conv(x, weight, shape),
     })
+}
+
+/// Adder convolution of `[batch, channels_in, height, width]`; `eta` is the learning rate of the layer's weights (0: their gradient
+/// is not scaled).
+pub(crate) fn adder_conv(x: Tensor<4>, weight: Tensor<4>, shape: ConvShape, eta: f64) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::adder_conv(x.into_dispatch(), weight.into_dispatch(), shape, eta))
+}
+
+/// `weight`, whose gradient is scaled to the length `eta · sqrt(elements)`.
+pub(crate) fn adapted(weight: Tensor<4>, eta: f64) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::adapted(weight.into_dispatch(), eta))
+}
+
+/// Records an adder convolution; `geometry` is stride, padding and dilation (each of height and width).
+pub(crate) fn recorded_adder_conv(x: Tensor<4>, weight: Tensor<4>, geometry: [usize; 6]) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::recorded_adder_conv(x.into_dispatch(), weight.into_dispatch(), geometry))
 }
 
 /// Convolution with versatile filters of tensors that record no gradients; `bias` is one number per map. Nothing, where a

@@ -55,6 +55,12 @@ pub trait RecordOps: Backend {
         weight: FloatTensor<Self>,
         geometry: [usize; 11],
     ) -> FloatTensor<Self>;
+    /// Negative distances of windows and filters; `geometry` is stride, padding and dilation (each of height and width).
+    fn recorded_adder_conv(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: [usize; 6],
+    ) -> FloatTensor<Self>;
 
     /// As [`GraphOps::max_relative`](super::graph::GraphOps::max_relative).
     fn recorded_max_relative(
@@ -148,6 +154,12 @@ impl RecordOps for CaptureBackend {
         let [own @ .., _scaled] = geometry;
         let shape = convolved(&x, own);
         record("binary_conv", vec![x, weight], &geometry, shape, DType::F32)
+    }
+    fn recorded_adder_conv(x: Recorded, weight: Recorded, geometry: [usize; 6]) -> Recorded {
+        let [sh, sw, ph, pw, dh, dw] = geometry;
+        let kernel = weight.shape();
+        let shape = convolved(&x, [kernel[0], kernel[2], kernel[3], sh, sw, ph, pw, dh, dw, 1]);
+        record("adder_conv", vec![x, weight], &geometry, shape, DType::F32)
     }
 
     fn recorded_max_relative(x: Recorded, y: Recorded, neighbours: Recorded) -> Recorded {

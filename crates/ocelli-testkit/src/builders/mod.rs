@@ -1,5 +1,6 @@
 //! Builders: from a case's `config` to the outputs it asks for. One file per system.
 
+mod addernet_quant;
 mod bag_of_tricks_quant;
 mod baselines;
 mod drnet;
@@ -41,6 +42,7 @@ fn build_and_run(case: &Case) -> Result<Outputs> {
         None if case.json["system"] == "drnet" => drnet::run(case),
         _ if case.system == "elastic_link" => elastic_link::run(case),
         _ if case.system == "noisy_supervision_bnn" => noisy_binary::run(case),
+        None if case.system == "addernet_quant" => addernet_quant::run(case),
         None if case.system == "bag_of_tricks_quant" => bag_of_tricks_quant::run(case),
         _ => unknown(case),
     }

@@ -204,6 +204,9 @@ fn bytes(count: u64) -> String {
 fn arithmetic(op: &Op) -> &'static str {
     match op {
         Op::ConvCodes { .. } | Op::LinearCodes { .. } => "u8 × i8 → i32",
+        Op::BinaryConv(_) => "bits: xnor, count",
+        Op::AdderConv(own) if own.codes.is_some() => "|u8 - i8| → i32",
+        Op::AdderConv(_) => "|float32 - float32|",
         _ => "float32",
     }
 }

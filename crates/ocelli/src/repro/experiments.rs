@@ -21,6 +21,7 @@ pub fn experiments() -> Vec<Experiment> {
         parameternet(),
         versatile_filters(),
         super::drnet::experiment(),
+        super::addernet::experiment(),
         penal_connection(),
         elastic_link(),
         super::noisy::experiment(),

@@ -1,5 +1,6 @@
 //! The papers' claims, re-run in small: seeded experiments with their comparison arms.
 
+mod addernet;
 mod drnet;
 mod experiments;
 mod noisy;

@@ -52,6 +52,9 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     if experiment.name == "bag_of_tricks_quant" {
         return super::quantisation::run(experiment, options, say);
     }
+    if experiment.name == "addernet_quant" {
+        return super::addernet::run(experiment, options, say);
+    }
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }

@@ -1,5 +1,7 @@
 //! `ocelli compress`.
 
+mod adder;
+mod binary;
 mod calibrate;
 mod qat;
 mod report;
@@ -15,7 +17,7 @@ use ocelli_compress::ptq::{Quantised, Settings, quantise};
 use ocelli_compress::quantiser::WeightRange;
 use ocelli_compress::range::Estimator;
 use ocelli_compress::{Batch, mixed};
-use ocelli_data::{BadImages, DecodeLimits, EvalTransform, Loader, LoaderConfig, open_eval};
+use ocelli_data::{BadImages, DecodeLimits, EvalTransform, Loader, LoaderConfig, Preprocess, open_eval};
 use ocelli_engine::{Model, RunOptions};
 use ocelli_graph::codes::Rounding;
 use ocelli_graph::{Graph, onnx};
@@ -41,7 +43,9 @@ use report::{Report, Stage};
     ocelli compress resnet18 --weights resnet18.safetensors --method ptq --calibrate imagenet/train -o resnet18.onnx\n  \
     ocelli compress runs/pets-1 --method ptq --calibrate photos --bits 4 --activation-bits 8 -o pets4.ocelli\n  \
     ocelli compress runs/pets-1 --method ptq --calibrate photos --average-bits 5 -o pets5.ocelli -o pets5.onnx\n  \
-    ocelli compress runs/pets-1 --method qat --data photos --bits 4 --epochs 10 --sparsity 0.3 -o pets4.ocelli"
+    ocelli compress runs/pets-1 --method qat --data photos --bits 4 --epochs 10 --sparsity 0.3 -o pets4.ocelli\n  \
+    ocelli compress runs/adder-1 --method adder --bits 4 --calibrate photos/train -o adder4.ocelli\n  \
+    ocelli compress runs/reactnet-1 --method binary --data photos/val -o binary.ocelli"
 )]
 pub struct Compress {
     /// Model file, run folder, hf://org/repo, or a registered name with --weights
@@ -95,6 +99,12 @@ pub struct Compress {
     /// Round sums as ONNX Runtime does, instead of the same way on every machine
     #[arg(long)]
     float_rounding: bool,
+    /// Groups of filters with a scale each (--method adder)
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    groups: u8,
+    /// Scales of adder layers (--method adder)
+    #[arg(long, value_enum, default_value_t, value_name = "RULE")]
+    scales: adder::ScaleRule,
     /// Choose every layer's bits by how much the network minds, so many on average
     #[arg(long, value_name = "N", conflicts_with = "bits")]
     average_bits: Option<f64>,
@@ -113,6 +123,10 @@ enum Method {
     Ptq,
     /// Quantisation-aware training: fine-tunes on labelled pictures with the codes in place, pruned too with --sparsity
     Qat,
+    /// Adder layers on codes: groups of filters with a scale each, weights clamped without loss; no labels
+    Adder,
+    /// Binary layers as bits: for networks trained with binary layers
+    Binary,
 }
 
 /// How far activations reach.
@@ -164,6 +178,8 @@ impl Compress {
         match self.method {
             Method::Ptq => self.ptq(global),
             Method::Qat => self.qat(global),
+            Method::Adder => adder::run(&self, global),
+            Method::Binary => binary::run(&self, global),
         }
     }
 
@@ -176,14 +192,19 @@ impl Compress {
         };
         let mut graph = network.graph(model.preprocess.input_size)?;
         graph.name.clone_from(&model.name);
-        let wanted = self.pictures as usize;
-        let batches = match (&self.calibrate, &self.data) {
-            (Some(folder), _) => calibration(folder, wanted, &model.preprocess)?,
-            (None, Some(data)) => calibration_of(data, self.qat.split(), wanted, &model.preprocess)?,
-            (None, None) => bail!("--calibrate DIR: pictures to calibrate with are needed"),
-        };
+        let batches = self.batches(&model.preprocess)?;
         let threads = global.threads.unwrap_or(RunOptions::default().threads);
         Ok(Subject { model, description, graph, batches, options: RunOptions { threads, pin: false } })
+    }
+
+    /// The pictures to calibrate with.
+    fn batches(&self, preprocess: &Preprocess) -> Result<Vec<Batch>> {
+        let wanted = self.pictures as usize;
+        match (&self.calibrate, &self.data) {
+            (Some(folder), _) => calibration(folder, wanted, preprocess),
+            (None, Some(data)) => calibration_of(data, self.qat.split(), wanted, preprocess),
+            (None, None) => bail!("--calibrate DIR: pictures to calibrate with are needed"),
+        }
     }
 
     fn ptq(&self, global: &Global) -> Result<ExitCode> {

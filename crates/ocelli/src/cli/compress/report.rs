@@ -62,7 +62,12 @@ impl Stage {
         times.sort_by(f64::total_cmp);
         let graph = model.graph();
         let integer = |node: &ocelli_graph::Node| {
-            matches!(node.op, ocelli_graph::Op::ConvCodes { .. } | ocelli_graph::Op::LinearCodes { .. })
+            matches!(
+                node.op,
+                ocelli_graph::Op::ConvCodes { .. }
+                    | ocelli_graph::Op::LinearCodes { .. }
+                    | ocelli_graph::Op::BinaryConv(_)
+            ) || matches!(&node.op, ocelli_graph::Op::AdderConv(own) if own.codes.is_some())
         };
         let macs = |only: bool| {
             let nodes = graph.nodes.iter().filter(|node| !only || integer(node));
@@ -79,7 +84,7 @@ impl Stage {
     }
 
     /// Its line in a table.
-    fn row(&self) -> Vec<String> {
+    pub fn row(&self) -> Vec<String> {
         vec![
             self.name.to_string(),
             self.top1.map_or("-".into(), |top1| format!("{:.2} %", 100.0 * top1)),
