@@ -72,9 +72,10 @@ fn keys(case: &str) -> Vec<(String, Vec<usize>)> {
         .collect()
 }
 
-/// The smallest side of at least `least` pixels that the network can look at.
+/// The smallest side of at least `least` pixels that the network can look at, or the largest below.
 fn small_side(network: &Network, least: usize) -> usize {
     (least..=224)
+        .chain((1..least).rev())
         .find(|&side| network.check_size([side; 2]).is_ok())
         .expect("a network takes 224 pixels at most")
 }
