@@ -10,7 +10,7 @@ use crate::assemble::{Assembled, LayerCodes, Plan, assemble};
 use crate::error::CompressError;
 use crate::network::Network;
 use crate::probe::{Batch, Probe};
-use crate::quantiser::{QuantisedWeights, WeightRange};
+use crate::quantiser::{QuantisedWeights, WeightRange, affine};
 use crate::range::{Estimator, Observer};
 use crate::round::{self, Moments};
 use crate::windows::Windows;
@@ -268,19 +268,74 @@ impl Quantiser<'_> {
                 self.plan.values.insert(*id, observer.codes(bits));
             }
         }
+        self.join();
         for layer in &self.network.layers {
             let given = self.settings.given.get(&layer.name).and_then(|given| given.input);
-            if let (Some(codes), source) = (given, self.source(layer.input))
-                && let Some(own) = self.plan.values.get_mut(&source)
-            {
-                *own = codes;
+            if let Some(codes) = given {
+                for id in self.joined(layer.input) {
+                    if let Some(own) = self.plan.values.get_mut(&id) {
+                        *own = codes;
+                    }
+                }
             }
         }
         self.share_codes();
         Ok(())
     }
 
-    /// Where the codes of `id` are decided.
+    /// What is concatenated shares the codes of the whole, which then costs nothing: a range that holds all of it.
+    fn join(&mut self) {
+        let graph = &self.network.graph;
+        let wholes: Vec<ValueId> = graph
+            .nodes
+            .iter()
+            .filter(|node| matches!(node.op, Op::Concat { .. }))
+            .map(|node| node.outputs[0])
+            .filter(|id| self.plan.values.contains_key(id))
+            .collect();
+        for whole in wholes {
+            let members = self.joined(whole);
+            let mut reach = (0.0f64, 0.0f64);
+            let mut bits = 0;
+            for id in &members {
+                let Some(codes) = self.plan.values.get(id) else { continue };
+                bits = bits.max(codes.bits);
+                if let Some((low, high)) = self.ranges.get(&self.network.graph.value(*id).name) {
+                    reach = (reach.0.min(*low), reach.1.max(*high));
+                }
+            }
+            let codes = affine(reach.0, reach.1, bits);
+            for id in members {
+                if let Some(own) = self.plan.values.get_mut(&id) {
+                    *own = codes;
+                }
+            }
+        }
+    }
+
+    /// The values whose codes are decided with those of `id`: where what only moves comes from, and what is concatenated with it.
+    /// The first of them stands for all.
+    fn joined(&self, id: ValueId) -> Vec<ValueId> {
+        let mut found = BTreeSet::from([self.source(id)]);
+        loop {
+            let before = found.len();
+            for node in &self.network.graph.nodes {
+                if !matches!(node.op, Op::Concat { .. }) || !self.plan.values.contains_key(&node.outputs[0]) {
+                    continue;
+                }
+                let members: Vec<ValueId> =
+                    node.inputs.iter().chain(&node.outputs).map(|id| self.source(*id)).collect();
+                if members.iter().any(|id| found.contains(id)) {
+                    found.extend(members);
+                }
+            }
+            if found.len() == before {
+                return found.into_iter().collect();
+            }
+        }
+    }
+
+    /// Where the codes of `id` come from.
     fn source(&self, mut id: ValueId) -> ValueId {
         for node in self.network.graph.nodes.iter().rev() {
             if node.outputs[0] == id
@@ -296,7 +351,7 @@ impl Quantiser<'_> {
     fn layer_plans(&self) -> Vec<LayerPlan> {
         let plans = self.network.layers.iter().enumerate().filter_map(|(i, layer)| {
             let codes = &self.plan.layers.get(&i)?.weights;
-            let source = self.source(layer.input);
+            let source = self.joined(layer.input)[0];
             let input = self.plan.values.get(&source);
             Some(LayerPlan {
                 name: layer.name.clone(),

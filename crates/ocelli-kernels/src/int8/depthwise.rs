@@ -9,6 +9,7 @@ use super::Isa;
 use super::conv::MapIn;
 use super::dot::{Dot, Kernel, V, dispatch_dot};
 use super::lanes::Lanes;
+use super::narrow;
 use super::requantiser::{Bounds, Parameters, Requantiser, by_mode};
 use super::weights::Group;
 use crate::conv::Window;
@@ -353,6 +354,24 @@ impl<'a, D: Dot, const MODE: u8> Block<'a, D, MODE> {
 dispatch_dot! {
     fn rows_on(x: &Depthwise, rows: Range<usize>, channels: Range<usize>) = rows_of;
 }
+dispatch_dot! {
+    fn narrow_on(x: &Depthwise, rows: Range<usize>) = narrow_rows_of;
+}
+
+#[inline(always)]
+unsafe fn narrow_rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if 2 * x.channels <= D::L::BYTES {
+            narrow::rows_of::<D>(x, rows)
+        } else {
+            rows_of::<D>(x, rows, 0..x.channels)
+        }
+    }
+}
+
+/// Most channels that share a vector with other pixels.
+const FEW: usize = 32;
 
 /// Computes output rows `rows` (counted through the batch) of the given channels.
 ///
@@ -362,6 +381,10 @@ pub unsafe fn depthwise(isa: Isa, x: &Depthwise, rows: Range<usize>, channels: R
     let kernel = Kernel::of(isa, x.seven_bits);
     // SAFETY: the caller's promise.
     unsafe {
+        if x.channels <= FEW && channels == (0..x.channels) && x.channels > 0 && narrow::serves(x) {
+            narrow_on(kernel, x, rows);
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if kernel == Kernel::Vnni512 {
             // What is left of the vectors often fits into a half.

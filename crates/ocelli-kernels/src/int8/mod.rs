@@ -16,6 +16,7 @@ mod gather;
 pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
+mod narrow;
 pub mod pool;
 pub mod reference;
 pub(crate) mod requantiser;

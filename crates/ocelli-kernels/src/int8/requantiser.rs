@@ -94,6 +94,27 @@ impl Requantiser {
         Self { bias: padded(bias.iter().copied()), kind: Kind::Sum }
     }
 
+    /// The first `columns` columns, `times` over.
+    pub(crate) fn repeated(&self, columns: usize, times: usize) -> Self {
+        let over = |list: &[i32]| padded((0..columns * times).map(|i| list[i % columns.max(1)]));
+        let kind = match &self.kind {
+            Kind::Fixed { multiplier, shift, limit, early, any_early, target } => Kind::Fixed {
+                multiplier: over(multiplier),
+                shift: over(shift),
+                limit: over(limit),
+                early: over(early),
+                any_early: *any_early,
+                target: *target,
+            },
+            Kind::Float { multiplier, target } => {
+                Kind::Float { multiplier: over(multiplier), target: *target }
+            }
+            Kind::Scale { scale } => Kind::Scale { scale: over(scale) },
+            Kind::Sum => Kind::Sum,
+        };
+        Self { bias: over(&self.bias), kind }
+    }
+
     /// Columns.
     pub fn columns(&self) -> usize {
         self.bias.len() - SLACK
