@@ -105,6 +105,7 @@ pub struct AdderConv2d {
 thread_local! {
     static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
     static CODES: RefCell<Option<Arc<Codes>>> = const { RefCell::new(None) };
+    static FAKE: RefCell<Option<HashMap<ParamId, (FakeCodes, Tensor<1>)>>> = const { RefCell::new(None) };
 }
 
 /// What looks at the input of an adder layer, which is known by its weights.
@@ -137,6 +138,22 @@ pub fn with_codes<T>(codes: &Arc<Codes>, forward: impl FnOnce() -> T) -> T {
     forward()
 }
 
+/// Runs `forward`; adder layers of this thread that `layers` names compute with what their codes stand for, and learn: their weights,
+/// and the scales `[groups]` beside them.
+pub fn with_fake_codes<T>(
+    layers: HashMap<ParamId, (FakeCodes, Tensor<1>)>,
+    forward: impl FnOnce() -> T,
+) -> T {
+    struct Restore(Option<HashMap<ParamId, (FakeCodes, Tensor<1>)>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FAKE.set(self.0.take());
+        }
+    }
+    let _restore = Restore(FAKE.replace(Some(layers)));
+    forward()
+}
+
 impl AdderConv2d {
     /// `[batch, channels_in, height, width]` → `[batch, channels_out, height', width']`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
@@ -146,9 +163,13 @@ impl AdderConv2d {
             OBSERVER.set(Some(observer));
         }
         let codes = CODES.with_borrow(Clone::clone);
-        let y = match codes.as_ref().and_then(|codes| codes.get(&self.adder.id)) {
-            Some(own) => own.forward(x, self.stride, self.padding),
-            None => distances(x, self.adder.val(), self.stride, self.padding, self.eta),
+        let fake = FAKE.with_borrow(|layers| layers.as_ref()?.get(&self.adder.id).cloned());
+        let y = match (codes.as_ref().and_then(|codes| codes.get(&self.adder.id)), fake) {
+            (Some(own), _) => own.forward(x, self.stride, self.padding),
+            (None, Some((own, scales))) => {
+                own.forward(x, self.adder.val(), scales, self.stride, self.padding, self.eta)
+            }
+            (None, None) => distances(x, self.adder.val(), self.stride, self.padding, self.eta),
         };
         match &self.b {
             Some(bias) => {

@@ -6,10 +6,11 @@ use ocelli_compress::ptq::{Settings, quantise};
 use ocelli_engine::{Model, RunOptions};
 use ocelli_graph::codes::Rounding;
 use ocelli_graph::interpret::{Tensor, interpret};
-use ocelli_graph::{Graph, Op, passes};
+use ocelli_graph::{Constant, Graph, Op, onnx, passes};
 use ocelli_image::zoo::{self, Options};
 use ocelli_testkit::fill;
 
+use crate::onnx_runtime::{self, Run, Runtime};
 use crate::settled;
 
 const ONE: RunOptions = RunOptions { threads: 1, pin: false };
@@ -127,4 +128,32 @@ fn what_cannot_be_quantised_is_said() {
     broken.constants.insert(weight, ocelli_graph::Constant::F32(vec![f32::INFINITY; count].into()));
     let error = run(&broken, &good, &Settings::default()).unwrap_err();
     assert!(error.to_string().contains("finite"), "{error}");
+}
+
+/// Codes of 7 bits, whose products no instruction set of ONNX Runtime's saturates.
+#[test]
+fn onnx_runtime_computes_the_same_codes() {
+    let Some(mut runtime) = Runtime::start() else { return };
+    let settings = Settings { correct: false, round_steps: None, ..Settings::guideline(7, 8) };
+    for (name, side) in [("resnet18", 48), ("mobilenetv2_100", 48), ("ghostnet_100", 48), ("seresnet18", 40)]
+    {
+        let graph = quantised(name, side, &settings);
+        let file = onnx::export(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let model = Model::compile(integers(&graph, Rounding::Float), "").unwrap();
+        let shape = [3, 3, side, side];
+        let input = fill::input("x", &shape);
+        let logits = model.run(3, ONE, &[&input]).unwrap().remove(0);
+        let tensor = |id, shape: &[usize], data: Vec<f32>| onnx_runtime::Tensor {
+            name: graph.value(id).name.clone(),
+            shape: shape.to_vec(),
+            data: Constant::F32(data.into()),
+        };
+        let run = Run {
+            inputs: vec![tensor(graph.inputs[0], &shape, input)],
+            outputs: vec![tensor(graph.outputs[0], &[3, 10], logits)],
+        };
+        let error = runtime.check(name, &file, &[run]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        eprintln!("{name}: {error:.1e}");
+        assert!(error <= 1e-5, "{name}: {error:e}");
+    }
 }

@@ -139,6 +139,33 @@ pub fn plan(weights: &[f32], filters: usize, reach: f32, own: &Settings) -> Resu
     Ok(Plan { reach, filters: far, labels, scales, clamped, extra, codes })
 }
 
+/// The layer that training with codes has left: its weights with the groups and scales it was trained with.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(
+    weights: &[f32],
+    reach: f32,
+    labels: Vec<u8>,
+    scales: Vec<f32>,
+    own: &Settings,
+) -> Result<Plan, CompressError> {
+    // The checks, and how far filters reach.
+    let found = plan(weights, labels.len(), reach, own)?;
+    if labels.iter().any(|label| usize::from(*label) >= scales.len()) {
+        return Err(CompressError::Setting(format!("groups beyond {} scales", scales.len())));
+    }
+    let (reach, coding, size) = (found.reach, own.coding(), weights.len() / labels.len());
+    let (mut clamped, mut extra, mut codes) = (weights.to_vec(), Vec::new(), Vec::new());
+    for (o, filter) in clamped.chunks_exact_mut(size).enumerate() {
+        let beyond: f64 = filter.iter().map(|w| f64::from((w.abs() - reach).max(0.0))).sum();
+        extra.push(if beyond > 0.0 { -beyond as f32 } else { 0.0 });
+        filter.iter_mut().for_each(|w| *w = w.clamp(-reach, reach));
+        codes.extend(filter.iter().map(|w| coding.weight(*w, scales[usize::from(labels[o])])));
+    }
+    Ok(Plan { reach, filters: found.filters, labels, scales, clamped, extra, codes })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

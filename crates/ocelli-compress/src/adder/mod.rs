@@ -23,4 +23,4 @@ pub mod layer;
 pub mod network;
 pub mod range;
 
-pub use layer::{Plan, Scales, Settings, plan};
+pub use layer::{Plan, Scales, Settings, plan, plan_with};

@@ -5,7 +5,9 @@ mod classifier;
 mod evaluate;
 mod task;
 
-pub use aware::{Aware, AwareLayer, AwareTask, CODES, InputCodes, Sparsity, trainable};
+pub use aware::{
+    AdderAwareTask, AdderLayer, Aware, AwareLayer, AwareTask, CODES, InputCodes, Sparsity, trainable,
+};
 pub use classifier::{Classification, Classifier, ClassifierError, Guess};
 pub use evaluate::{Chosen, ClassReport, EvaluationReport, Routing, evaluate};
 pub use task::ClassifyTask;

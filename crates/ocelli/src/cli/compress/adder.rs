@@ -1,7 +1,10 @@
 //! `ocelli compress --method adder`: adder networks on codes of 4 to 8 bits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
@@ -11,18 +14,21 @@ use ocelli_compress::Batch;
 use ocelli_compress::adder::assemble::assemble;
 use ocelli_compress::adder::energy::{Arithmetic, Operations};
 use ocelli_compress::adder::network::{self, Layer};
-use ocelli_compress::adder::{Scales, Settings};
+use ocelli_compress::adder::{Scales, Settings, plan_with};
 use ocelli_engine::RunOptions;
 use ocelli_graph::{Graph, Op, cost, onnx};
-use ocelli_image::{Network, Runner, deploy};
+use ocelli_image::classify::{AdderAwareTask, AdderLayer, CODES};
+use ocelli_image::{Network, Runner, deploy, model_file};
+use ocelli_nn::adder::FakeCodes;
 use ocelli_report::atomic::write_atomic;
 use ocelli_report::html::Page;
 use serde::Serialize;
 
 use super::calibrate::Said;
 use super::report::Stage;
-use super::{Compress, accuracy, ending};
+use super::{Compress, accuracy, ending, qat};
 use crate::cli::Global;
+use crate::cli::image::train::{network_of_weights, on_interrupt};
 use crate::cli::output::{line, si, table};
 use crate::model_ref::ModelRef;
 
@@ -58,8 +64,7 @@ struct Report {
     settings: Settings,
     /// Pictures looked at.
     calibration: usize,
-    before: Stage,
-    after: Stage,
+    stages: Vec<Stage>,
     operations: Operations,
     /// Microjoules of one picture in its adder layers and others (45 nm): in float32, and adder layers on codes.
     energy: [f64; 2],
@@ -113,6 +118,7 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
     };
     let size = model.preprocess.input_size;
     let batches = own.batches(&model.preprocess)?;
+    let options = RunOptions { threads: global.threads.unwrap_or(RunOptions::default().threads), pin: false };
     let mut said = Said::new(global.quiet);
     let mut float_graph = plain.graph(size)?;
     float_graph.name.clone_from(&model.name);
@@ -130,22 +136,32 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
         before.extend(classes(&inner, x));
     });
     let keep = own.keep.iter().cloned().collect();
-    let layers = network::plan_all(&*trained, &reaches, &settings, &keep)
+    let mut layers = network::plan_all(&*trained, &reaches, &settings, &keep)
         .with_context(|| format!("'{}'", own.model))?;
-    let codes = network::codes(&layers, &settings);
-    at = 0;
-    network::reestimate_with(&codes, inputs(&learning), |x| {
-        said.say("re-estimating norms", at, batches.len());
-        at += 1;
-        drop(trained.forward(x));
-    });
-    said.end();
-
-    let (settled, mismatch) = plain.load_state_dict(trained.state_dict());
-    if !mismatch.is_empty() {
-        bail!("'{}':{mismatch}", own.model);
+    let mut stages = vec![Stage::of("float", &float, &batches[0], options)?];
+    let mut graph;
+    if own.qat.trains() {
+        said.end();
+        let Some((tuned, planned)) = train(own, global, (&model.name, size[1]), &layers, &settings)? else {
+            return Ok(ExitCode::from(130));
+        };
+        layers = planned;
+        graph = assemble(tuned.graph(size)?, &layers, &settings)?;
+    } else {
+        let codes = network::codes(&layers, &settings);
+        at = 0;
+        network::reestimate_with(&codes, inputs(&learning), |x| {
+            said.say("re-estimating norms", at, batches.len());
+            at += 1;
+            drop(trained.forward(x));
+        });
+        said.end();
+        let (settled, mismatch) = plain.load_state_dict(trained.state_dict());
+        if !mismatch.is_empty() {
+            bail!("'{}':{mismatch}", own.model);
+        }
+        graph = assemble(settled.graph(size)?, &layers, &settings)?;
     }
-    let mut graph = assemble(settled.graph(size)?, &layers, &settings)?;
     graph.name.clone_from(&model.name);
     let coded = deploy::compile_graph(graph.clone(), Some(&description))?;
     for output in &own.output {
@@ -155,13 +171,9 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
             _ => coded.save(output)?,
         }
     }
-    let options = RunOptions { threads: global.threads.unwrap_or(RunOptions::default().threads), pin: false };
-    let (mut first, mut second) = (
-        Stage::of("float", &float, &batches[0], options)?,
-        Stage::of("integers", &coded, &batches[0], options)?,
-    );
+    stages.push(Stage::of("integers", &coded, &batches[0], options)?);
     if let Some(data) = &own.data {
-        for (side, model) in [(&mut first, &float), (&mut second, &coded)] {
+        for (side, model) in stages.iter_mut().zip([&float, &coded]) {
             side.top1 = Some(accuracy(data, model, &description, options)?);
         }
     }
@@ -180,8 +192,7 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
     let report = Report {
         model: model.name,
         calibration: before.len(),
-        before: first,
-        after: second,
+        stages,
         operations,
         energy: [
             operations.microjoules(Arithmetic::Float32),
@@ -195,6 +206,57 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
     write_atomic(own.output[0].with_extension("html"), page(&report).as_bytes())?;
     print(&report, &own.output[0])?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fine-tunes with codes in place: the network, and its layers with the scales it has learned. Nothing if it was interrupted.
+fn train(
+    own: &Compress,
+    global: &Global,
+    (name, side): (&str, usize),
+    layers: &[Layer],
+    settings: &Settings,
+) -> Result<Option<(Network, Vec<Layer>)>> {
+    let data = own.data.clone().context("--epochs trains: name labelled pictures with --data DIR")?;
+    let mut config = own.run_config(data, name, side, 5e-4)?;
+    network_of_weights(&mut config)?;
+    config.check()?;
+    let prepared = own.prepared(&config, global)?;
+    let coding = settings.coding();
+    let learned = layers
+        .iter()
+        .map(|Layer { found, plan }| AdderLayer {
+            name: found.name.clone(),
+            codes: FakeCodes { coding, labels: plan.labels.clone(), reach: plan.reach },
+            scales: plan.scales.clone(),
+        })
+        .collect();
+    let task = AdderAwareTask { base: prepared.task, layers: learned };
+    let begun = task.model(prepared.network);
+    let folder = own.run_folder(name);
+    let fingerprint =
+        format!("adder codes of {} bits, {}", settings.bits, config.fingerprint(prepared.pictures)?);
+    let stop = Arc::new(AtomicBool::new(false));
+    on_interrupt(stop.clone());
+    if !qat::run(&task, begun, &config, &folder, &fingerprint, &stop, global, "training with codes")? {
+        return Ok(None);
+    }
+    let best = folder.join("best.safetensors");
+    let (network, description) = model_file::load(&best, &Device::flex())?;
+    let scales = description.training.get(CODES).cloned().unwrap_or_default();
+    let mut scales: BTreeMap<String, Vec<f32>> = serde_json::from_value(scales)
+        .with_context(|| format!("{}: its codes are damaged", best.display()))?;
+    let mut found: BTreeMap<String, network::Found> =
+        network::layers(&network).into_iter().map(|found| (found.name.clone(), found)).collect();
+    let tuned = layers.iter().map(|Layer { found: before, plan }| {
+        let name = &before.name;
+        let (Some(found), Some(scales)) = (found.remove(name), scales.remove(name)) else {
+            bail!("{}: says nothing of {name}", best.display());
+        };
+        let plan = plan_with(&found.weights, plan.reach, plan.labels.clone(), scales, settings)?;
+        Ok(Layer { found, plan })
+    });
+    let tuned = tuned.collect::<Result<Vec<_>>>()?;
+    Ok(Some((network, tuned)))
 }
 
 /// Products and distances of one picture.
@@ -239,16 +301,17 @@ fn layer_rows(report: &Report) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn side_rows(report: &Report) -> [Vec<String>; 2] {
-    [("before", &report.before, 0), ("after", &report.after, 1)].map(|(name, side, at)| {
+fn side_rows(report: &Report) -> Vec<Vec<String>> {
+    let row = |(stage, energy): (&Stage, f64)| {
         vec![
-            name.to_string(),
-            side.top1.map_or("-".into(), |top1| format!("{:.2} %", 100.0 * top1)),
-            format!("{}B", si(side.bytes as f64)),
-            format!("{:.1}", report.energy[at]),
-            format!("{:.2}", side.ms),
+            stage.name.to_string(),
+            stage.top1.map_or("-".into(), |top1| format!("{:.2} %", 100.0 * top1)),
+            format!("{}B", si(stage.bytes as f64)),
+            format!("{energy:.1}"),
+            format!("{:.2}", stage.ms),
         ]
-    })
+    };
+    report.stages.iter().zip(report.energy).map(row).collect()
 }
 
 const SIDES: [&str; 5] = ["", "top-1", "weights", "energy uJ", "ms"];

@@ -50,8 +50,8 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
         .collect();
     if binary.is_empty() {
         bail!(
-            "'{}' has no binary layers; they have to be trained: ocelli image train --model NAME with one of \
-             ocelli models list real (bi-real, ReActNet and their kin)",
+            "'{}' has no binary layers; they have to be trained, by ocelli image train --model NAME with \
+             reactnet_a, el_mobilenet_v1, bnn_resnet18 or another whose name begins like these",
             model.name
         );
     }

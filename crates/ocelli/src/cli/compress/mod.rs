@@ -111,7 +111,10 @@ pub struct Compress {
     /// Where to write: .ocelli or .onnx (repeat for both)
     #[arg(short, long, value_name = "FILE", required = true)]
     output: Vec<PathBuf>,
-    #[command(flatten, next_help_heading = "Quantisation-aware training (--method qat)")]
+    #[command(
+        flatten,
+        next_help_heading = "Training with codes in place (--method qat, or adder with --epochs)"
+    )]
     qat: QatArgs,
 }
 

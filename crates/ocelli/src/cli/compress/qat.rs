@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ocelli_compress::ptq::{Given, LayerPlan, quantise};
-use ocelli_image::classify::{AwareTask, Sparsity};
+use ocelli_image::classify::{Aware, AwareTask, Sparsity};
 use ocelli_image::{Runner, deploy, model_file};
 use ocelli_nn::weights::WeightFile;
-use ocelli_train::{Outcome, ProgressStyle, RunFolder, Trainer};
+use ocelli_train::{Outcome, ProgressStyle, RunFolder, Task, Trainer};
 
 use super::calibrate::Said;
 use super::{Compress, Subject};
@@ -24,7 +24,7 @@ use crate::codes::{aware_layers, given_of};
 /// Options of quantisation-aware training.
 #[derive(Args, Debug, Default)]
 pub(super) struct QatArgs {
-    /// Passes over the training pictures with codes in place [default: 10]
+    /// Passes over the training pictures with codes in place [default: 10]; with --method adder, none unless said
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Peak learning rate [default: 0.01]; the codes' units learn at a tenth of it
@@ -57,6 +57,11 @@ pub(super) struct QatArgs {
 }
 
 impl QatArgs {
+    /// Whether --method adder is to train.
+    pub(super) fn trains(&self) -> bool {
+        self.epochs.is_some()
+    }
+
     /// Share of the pictures to hold out.
     pub(super) fn split(&self) -> Option<f64> {
         self.split
@@ -91,12 +96,16 @@ impl Compress {
             bail!("--sparsity must lie in [0, 1), found {share}");
         }
         let subject = self.open(&self.model, self.weights.as_deref(), global)?;
-        let mut config = self.run_config(data, &subject)?;
+        let depthwise = subject.graph.nodes.iter().any(|node| match &node.op {
+            ocelli_graph::Op::Conv { attrs, .. } => attrs.groups > 1,
+            _ => false,
+        });
+        let side = subject.model.preprocess.input_size[1];
+        let decay = if depthwise { 4e-5 } else { 1e-4 };
+        let mut config = self.run_config(data, &subject.model.name, side, decay)?;
         network_of_weights(&mut config)?;
         config.check()?;
-        let folder = self.qat.run.clone().unwrap_or_else(|| {
-            Path::new("runs").join(format!("{}-qat", subject.model.name.replace(['/', ':'], "-")))
-        });
+        let folder = self.run_folder(&subject.model.name);
         let stop = Arc::new(AtomicBool::new(false));
         on_interrupt(stop.clone());
 
@@ -147,15 +156,22 @@ impl Compress {
         self.finish(&done, "qat", settings, own, stages, Vec::new())
     }
 
-    fn run_config(&self, data: PathBuf, subject: &Subject) -> Result<RunConfig> {
+    /// Where a training goes.
+    pub(super) fn run_folder(&self, name: &str) -> PathBuf {
+        let default = || Path::new("runs").join(format!("{}-qat", name.replace(['/', ':'], "-")));
+        self.qat.run.clone().unwrap_or_else(default)
+    }
+
+    /// The settings of a fine-tuning of the network `name` on pictures of `side` pixels; `decay` is its weight decay unless another is given.
+    pub(super) fn run_config(&self, data: PathBuf, name: &str, side: usize, decay: f64) -> Result<RunConfig> {
         let by_name =
             matches!(crate::model_ref::ModelRef::parse(&self.model)?, crate::model_ref::ModelRef::Name(_));
         let mut config = RunConfig {
-            model: subject.model.name.clone(),
+            model: name.to_string(),
             data,
             split: self.qat.split,
             weights: if by_name { self.weights.clone() } else { Some(self.model.clone()) },
-            img_size: Some(subject.model.preprocess.input_size[1]),
+            img_size: Some(side),
             batch_size: self.qat.batch_size.unwrap_or(32),
             ..RunConfig::default()
         };
@@ -166,17 +182,12 @@ impl Compress {
                 config.network = Some(own.config);
             }
         }
-        let depthwise = subject.graph.nodes.iter().any(|node| match &node.op {
-            ocelli_graph::Op::Conv { attrs, .. } => attrs.groups > 1,
-            _ => false,
-        });
         config.mix.label_smoothing = 0.0;
         config.train.epochs = self.qat.epochs.unwrap_or(10);
         config.train.lr = self.qat.lr.unwrap_or(0.01);
         config.train.warmup_epochs = 0.0;
         config.train.seed = self.qat.seed.unwrap_or(0);
-        config.train.optimizer.weight_decay =
-            self.qat.weight_decay.unwrap_or(if depthwise { 4e-5 } else { 1e-4 });
+        config.train.optimizer.weight_decay = self.qat.weight_decay.unwrap_or(decay);
         Ok(config)
     }
 
@@ -240,7 +251,7 @@ impl Compress {
         run(&task, model, &config, folder, &fingerprint, stop, global, "training with codes")
     }
 
-    fn prepared(&self, config: &RunConfig, global: &Global) -> Result<Prepared> {
+    pub(super) fn prepared(&self, config: &RunConfig, global: &Global) -> Result<Prepared> {
         let network = network_config(config)?;
         let options =
             ocelli_data::SplitOptions { split: config.split, seed: config.train.seed, ..Default::default() };
@@ -265,9 +276,9 @@ fn given(path: &Path) -> Result<BTreeMap<String, Given>> {
 
 /// Trains in `folder`, going on where it was interrupted. Returns whether it came to its end.
 #[allow(clippy::too_many_arguments)]
-fn run(
-    task: &AwareTask,
-    model: ocelli_image::classify::Aware,
+pub(super) fn run<T: Task<Model = Aware>>(
+    task: &T,
+    model: Aware,
     config: &RunConfig,
     path: &Path,
     fingerprint: &str,
