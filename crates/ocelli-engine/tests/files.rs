@@ -158,20 +158,37 @@ proptest! {
 
     /// Any number of the header replaced by any other: an error, or a model that runs.
     #[test]
-    fn any_changed_number(which in any::<prop::sample::Index>(), value in prop_oneof![0u64..40, any::<u64>()]) {
+    fn any_changed_number(which in any::<prop::sample::Index>(), value in number()) {
         let (_, bytes) = compiled();
-        let (mut header, data) = parts(&bytes);
-        let mut numbers = Vec::new();
-        collect(&header, String::new(), &mut numbers);
-        let path = &numbers[which.index(numbers.len())];
-        *header.pointer_mut(path).expect("collected") = serde_json::json!(value);
-        if let Ok(model) = load(&assemble_file(header.to_string().as_bytes(), &data)) {
-            let graph = model.graph();
-            let len: usize = graph.inputs.iter().map(|&id| graph.value(id).shape_at(1).iter().product::<usize>()).sum();
-            if len < 1 << 20 {
-                let x = random(len, 5);
-                let _ = model.run(1, ONE, &[&x]);
-            }
+        survives(&bytes, which, value);
+    }
+}
+
+/// What a header's number may be replaced by.
+pub fn number() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        4 => (0u64..40).prop_map(serde_json::Value::from),
+        4 => any::<u64>().prop_map(serde_json::Value::from),
+        1 => any::<i64>().prop_map(serde_json::Value::from),
+        1 => any::<f32>().prop_map(serde_json::Value::from),
+        1 => (-2.0f64..2.0).prop_map(serde_json::Value::from),
+    ]
+}
+
+/// Replaces one of the header's numbers: the file has to be refused, or to hold a model that runs or says why not.
+pub fn survives(bytes: &[u8], which: prop::sample::Index, value: serde_json::Value) {
+    let (mut header, data) = parts(bytes);
+    let mut numbers = Vec::new();
+    collect(&header, String::new(), &mut numbers);
+    let path = &numbers[which.index(numbers.len())];
+    *header.pointer_mut(path).expect("collected") = value;
+    if let Ok(model) = load(&assemble_file(header.to_string().as_bytes(), &data)) {
+        let graph = model.graph();
+        let extents = graph.inputs.iter().map(|&id| graph.value(id).shape_at(1).iter().product::<usize>());
+        let len: usize = extents.sum();
+        if len < 1 << 20 {
+            let x = random(len, 5);
+            let _ = model.run(1, ONE, &[&x]);
         }
     }
 }

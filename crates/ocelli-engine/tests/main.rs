@@ -3,6 +3,7 @@
 mod adder;
 mod allocation;
 mod binary;
+mod codes;
 mod files;
 mod graphs;
 mod running;
