@@ -5,6 +5,9 @@ use ocelli_graph::adder_conv::{AdderCodes, AdderConv};
 use ocelli_graph::{Constant, ConvAttrs, Graph, Op, Unary, ValueId, passes};
 use ocelli_kernels::adder::sad::Coding;
 
+use proptest::prelude::*;
+
+use crate::files::{load, number, survives};
 use crate::graphs::{Maker, random};
 use crate::running::compare;
 
@@ -114,18 +117,33 @@ fn codes_are_the_kernels() {
     }
 }
 
+/// A model of one layer, and its file.
+fn stored(codes: Option<(u8, bool, usize)>) -> (Model, Vec<u8>) {
+    let mut own = graph(&layers()[4], codes);
+    passes::optimize(&mut own);
+    let model = Model::compile(own, "").expect("it compiles");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("adder.ocelli");
+    model.save(&path).expect("saved");
+    (model, std::fs::read(path).expect("reads"))
+}
+
 #[test]
 fn a_stored_model_computes_the_same() {
-    let folder = tempfile::tempdir().expect("a folder");
     for codes in [None, Some((8, false, 4))] {
-        let mut own = graph(&layers()[4], codes);
-        passes::optimize(&mut own);
-        let model = Model::compile(own, "").expect("it compiles");
-        let path = folder.path().join("adder.ocelli");
-        model.save(&path).expect("saved");
-        let stored = Model::load(&path).expect("loaded");
+        let (model, bytes) = stored(codes);
+        let loaded = load(&bytes).expect("loaded");
         let x = random(24 * 36, 9);
         let options = RunOptions { threads: 1, pin: false };
-        assert_eq!(model.run(1, options, &[&x]).expect("runs"), stored.run(1, options, &[&x]).expect("runs"));
+        assert_eq!(model.run(1, options, &[&x]).expect("runs"), loaded.run(1, options, &[&x]).expect("runs"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(800) })]
+
+    #[test]
+    fn any_changed_number(which in any::<prop::sample::Index>(), value in number(), coded in any::<bool>()) {
+        survives(&stored(coded.then_some((8, false, 4))).1, which, value);
     }
 }

@@ -3,7 +3,9 @@
 use ocelli_engine::{Model, RunOptions, assemble_file};
 use ocelli_graph::{BinaryConv, ConvAttrs, Dim, ElementType, Graph, Op, ValueId};
 
-use crate::files::{load, parts};
+use proptest::prelude::*;
+
+use crate::files::{load, number, parts, survives};
 use crate::graphs::random;
 use crate::running::{append, compare, map_input};
 
@@ -201,4 +203,13 @@ fn hostile_headers_are_refused() {
     let exchanged =
         change(&[("/nodes/0/inputs/2", inputs[3].clone()), ("/nodes/0/inputs/3", inputs[2].clone())]);
     assert!(exchanged.is_some(), "33 shifts of 70 channels");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(800) })]
+
+    #[test]
+    fn any_changed_number(which in any::<prop::sample::Index>(), value in number()) {
+        survives(&stored().1, which, value);
+    }
 }
