@@ -190,16 +190,15 @@ pub fn quantise(
         )));
     }
     for layer in &network.layers {
-        if let Some(given) = settings.given.get(&layer.name)
-            && (given.steps.len() != layer.channels || given.largest.len() != layer.channels)
-        {
-            let problem = format!(
-                "'{}' has {} channels, codes are given for {}",
-                layer.name,
-                layer.channels,
-                given.steps.len()
-            );
+        let Some(given) = settings.given.get(&layer.name) else { continue };
+        let (steps, channels) = (given.steps.len(), layer.channels);
+        if steps != channels || given.largest.len() != channels {
+            let problem = format!("'{}' has {channels} channels, codes are given for {steps}", layer.name);
             return Err(CompressError::Setting(problem));
+        }
+        let positive = given.steps.iter().all(|step| step.is_finite() && *step > 0.0);
+        if !positive || given.input.is_some_and(|codes| !codes.is_sound()) {
+            return Err(CompressError::Setting(format!("the codes given for '{}' are none", layer.name)));
         }
     }
     let equalised = if settings.equalise { network.equalise() } else { 0 };

@@ -9,8 +9,6 @@ use proptest::prelude::*;
 use crate::files::{load, number, parts, survives};
 use crate::graphs::random;
 
-const ONE: RunOptions = RunOptions { threads: 1, pin: false };
-
 const fn codes(scale: f32, zero_point: i32) -> Codes {
     Codes { scale, zero_point, bits: 8 }
 }

@@ -2,11 +2,11 @@
 
 use burn::tensor::Device;
 use ocelli_compress::Batch;
-use ocelli_compress::ptq::{Settings, quantise};
+use ocelli_compress::ptq::{Given, Settings, quantise};
 use ocelli_engine::{Model, RunOptions};
 use ocelli_graph::codes::Rounding;
 use ocelli_graph::interpret::{Tensor, interpret};
-use ocelli_graph::{Constant, Graph, Op, onnx, passes};
+use ocelli_graph::{Codes, Constant, Graph, Op, onnx, passes};
 use ocelli_image::zoo::{self, Options};
 use ocelli_testkit::fill;
 
@@ -118,6 +118,18 @@ fn what_cannot_be_quantised_is_said() {
     let bad = Settings { keep: ["nowhere".to_string()].into(), ..Settings::default() };
     let error = run(&graph, &good, &bad).unwrap_err().to_string();
     assert!(error.contains("nowhere") && error.contains("conv1"), "{error}");
+    let given = |steps: Vec<f32>, bits| {
+        let input = Some(Codes { scale: 0.1, zero_point: 0, bits });
+        let own = Given { largest: vec![1.0; steps.len()], steps, input };
+        let settings = Settings { given: [("conv1".to_string(), own)].into(), ..Settings::default() };
+        run(&graph, &good, &Settings { correct: false, round_steps: None, ..settings })
+    };
+    assert!(given(vec![0.01; 16], 8).is_ok());
+    for (steps, bits) in
+        [(vec![0.01; 15], 8), (vec![0.0; 16], 8), (vec![f32::NAN; 16], 8), (vec![0.01; 16], 31)]
+    {
+        assert!(matches!(given(steps, bits), Err(CompressError::Setting(_))));
+    }
     let mut nan = good[0].data.clone();
     nan[7] = f32::NAN;
     let error = run(&graph, &[Batch { count: 1, data: nan }], &Settings::default()).unwrap_err();

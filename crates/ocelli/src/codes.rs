@@ -54,10 +54,10 @@ pub fn given_of(description: &model_file::Description, network: &Network) -> Res
     let mut largest = trainable(network, &names);
     let of = |layer: AwareLayer| {
         let own = largest.remove(&layer.name).unwrap_or_default();
-        let input = layer.input.map(|input| Codes {
-            scale: input.step,
-            zero_point: -input.codes.low,
-            bits: (32 - ((input.codes.high - input.codes.low) as u32).leading_zeros()) as u8,
+        // From 0 to 2^bits - 1, shifted so that zero's is 0.
+        let input = layer.input.map(|InputCodes { codes, step, .. }| {
+            let bits = (i64::from(codes.high) - i64::from(codes.low) + 1).checked_ilog2().unwrap_or(0) as u8;
+            Codes { scale: step, zero_point: codes.low.saturating_neg(), bits }
         });
         (layer.name, Given { steps: layer.steps, largest: own, input })
     };

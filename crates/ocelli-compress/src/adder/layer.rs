@@ -155,6 +155,9 @@ pub fn plan_with(
     if labels.iter().any(|label| usize::from(*label) >= scales.len()) {
         return Err(CompressError::Setting(format!("groups beyond {} scales", scales.len())));
     }
+    if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+        return Err(CompressError::Setting(format!("a scale of {scale}")));
+    }
     let (reach, coding, size) = (found.reach, own.coding(), weights.len() / labels.len());
     let (mut clamped, mut extra, mut codes) = (weights.to_vec(), Vec::new(), Vec::new());
     for (o, filter) in clamped.chunks_exact_mut(size).enumerate() {
@@ -204,6 +207,11 @@ mod tests {
         assert!(plan(&[1.0, f32::NAN], 1, 1.0, &Settings::new(8)).is_err());
         assert!(plan(&[1.0; 3], 2, 1.0, &Settings::new(8)).is_err());
         assert!(plan(&[1.0], 1, f32::INFINITY, &Settings::new(8)).is_err());
+        let with = |labels, scales| plan_with(&[1.0, 0.5], 1.0, labels, scales, &Settings::new(8)).is_ok();
+        assert!(with(vec![0, 1], vec![1.0, 0.5]));
+        assert!(
+            !with(vec![0, 1], vec![1.0]) && !with(vec![0, 0], vec![f32::NAN]) && !with(vec![0, 0], vec![0.0])
+        );
         assert_eq!(plan(&[0.0; 4], 2, 1.0, &Settings::new(8)).map(|p| p.codes).unwrap_or_default(), [0; 4]);
     }
 }
