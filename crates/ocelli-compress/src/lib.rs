@@ -25,7 +25,6 @@ pub mod kl;
 pub mod mixed;
 pub mod network;
 mod probe;
-pub mod prune;
 pub mod ptq;
 pub mod quantiser;
 pub mod range;
@@ -33,4 +32,5 @@ pub mod round;
 mod windows;
 
 pub use error::CompressError;
+pub use ocelli_nn::prune;
 pub use probe::Batch;

@@ -1,3 +1,5 @@
+//! Kernels on bits against their plain twins.
+
 use ocelli_kernels::binary::{
     BinaryConv, BitMap, Extent, Filters, Finish, LANES, Norm, Padding, Threshold, border, convolve, ones,
     pack_filters, pack_signs, signs, sums, words,

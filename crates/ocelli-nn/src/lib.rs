@@ -29,6 +29,7 @@ pub mod norm;
 pub mod penal;
 pub mod pool;
 pub mod position;
+pub mod prune;
 pub mod random;
 pub mod recording;
 pub mod resize;

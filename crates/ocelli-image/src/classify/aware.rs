@@ -4,17 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 use ocelli_data::Batch;
-use ocelli_nn::adder::{FakeCodes, with_fake_codes};
 use ocelli_nn::fake_quant::{CodeRange, LayerCodes, with_codes};
-use ocelli_nn::state_dict::Path as Place;
-use ocelli_nn::with_frozen_statistics;
+use ocelli_nn::{prune, with_frozen_statistics};
 use ocelli_train::{Batches, Evaluation, Step, Task, TrainError};
 use serde::{Deserialize, Serialize};
 
 use super::ClassifyTask;
+use super::weights::{keep_positive, masked, numbers, parameter, weight_ids, weights};
 use crate::network::Network;
 
 /// The codes of one layer.
@@ -116,24 +115,19 @@ impl AwareTask {
     /// `network` with the units to begin with. Its parameters lie on an autodiff device.
     pub fn model(&self, network: Network) -> Aware {
         let device = self.base.device.clone().autodiff();
-        let param = |list: &[f32]| {
-            let data = TensorData::new(list.to_vec(), [list.len()]);
-            Param::from_tensor(Tensor::from_data(data, &device))
-        };
         let mut inputs = vec![1.0; self.sources.len()];
         for input in self.layers.iter().filter_map(|layer| layer.input.as_ref()) {
             inputs[self.sources[&input.source]] = input.step;
         }
         Aware {
             network,
-            weight_steps: self.layers.iter().map(|layer| param(&layer.steps)).collect(),
-            input_steps: inputs.iter().map(|step| param(&[*step])).collect(),
+            weight_steps: self.layers.iter().map(|layer| parameter(&layer.steps, &device)).collect(),
+            input_steps: inputs.iter().map(|step| parameter(&[*step], &device)).collect(),
         }
     }
 
     /// The layers with the units that `model` has learned.
     pub fn learned(&self, model: &Aware) -> Vec<AwareLayer> {
-        let numbers = |param: &Param<Tensor<1>>| param.val().into_data().iter::<f32>().collect::<Vec<f32>>();
         let inputs: Vec<f32> = model.input_steps.iter().flat_map(numbers).collect();
         let learned = |(layer, steps): (&AwareLayer, &Param<Tensor<1>>)| {
             let mut layer = layer.clone();
@@ -220,16 +214,15 @@ impl Task for AwareTask {
     fn after_step(&self, mut model: Aware) -> Aware {
         self.steps.set(self.steps.get() + 1);
         model.network = self.base.after_step(model.network);
-        for steps in model.weight_steps.iter_mut().chain(&mut model.input_steps) {
-            // A unit is positive.
-            *steps = steps.clone().map(|steps| steps.clamp_min(1e-9).detach().require_grad());
-        }
+        keep_positive(model.weight_steps.iter_mut().chain(&mut model.input_steps), 1e-9);
         if let Some(masks) = self.masks.borrow().as_ref() {
             model.network = masked(model.network, masks);
         } else if let Sparsity::Growing { share, steps } = self.sparsity {
-            let now = share_after(share, self.steps.get(), steps);
-            let own = weights(&model.network, &self.pruned);
-            model.network = masked(model.network, &smallest(&own, now));
+            let (names, own): (Vec<String>, Vec<Vec<f32>>) =
+                weights(&model.network, &self.pruned).into_iter().unzip();
+            let own: Vec<&[f32]> = own.iter().map(Vec::as_slice).collect();
+            let stays = prune::global_masks(&own, prune::gradual(share, self.steps.get(), steps));
+            model.network = masked(model.network, &names.into_iter().zip(stays).collect());
         }
         model
     }
@@ -264,193 +257,5 @@ impl Task for AwareTask {
     }
 }
 
-/// The codes of one adder layer in training.
-#[derive(Clone, Debug)]
-pub struct AdderLayer {
-    /// The layer's place in the network.
-    pub name: String,
-    /// Groups, and how far activations reach.
-    pub codes: FakeCodes,
-    /// The scale of every group.
-    pub scales: Vec<f32>,
-}
-
-/// Training of an adder network with codes in its adder layers.
-pub struct AdderAwareTask {
-    /// The classification.
-    pub base: ClassifyTask,
-    /// The layers with codes.
-    pub layers: Vec<AdderLayer>,
-}
-
-impl AdderAwareTask {
-    /// `network` with the scales to begin with. Its parameters lie on an autodiff device.
-    pub fn model(&self, network: Network) -> Aware {
-        let device = self.base.device.clone().autodiff();
-        let param = |list: &[f32]| {
-            let data = TensorData::new(list.to_vec(), [list.len()]);
-            Param::from_tensor(Tensor::from_data(data, &device))
-        };
-        let weight_steps = self.layers.iter().map(|layer| param(&layer.scales)).collect();
-        Aware { network, weight_steps, input_steps: Vec::new() }
-    }
-
-    fn with_codes<R>(&self, model: &Aware, forward: impl FnOnce() -> R) -> R {
-        let ids = weight_ids(&model.network);
-        let codes = self.layers.iter().zip(&model.weight_steps).filter_map(|(layer, scales)| {
-            Some((*ids.get(&format!("{}.adder", layer.name))?, (layer.codes.clone(), scales.val())))
-        });
-        with_fake_codes(codes.collect(), forward)
-    }
-}
-
-impl Task for AdderAwareTask {
-    type Model = Aware;
-    type Batch = Batch;
-
-    fn batches_per_epoch(&self) -> usize {
-        self.base.batches_per_epoch()
-    }
-
-    fn batches<'a>(&'a self, epoch: usize, start: usize) -> Result<Batches<'a, Batch>, TrainError> {
-        self.base.batches(epoch, start)
-    }
-
-    fn step(&self, model: &Aware, batch: Batch) -> Step {
-        self.with_codes(model, || self.base.step(&model.network, batch))
-    }
-
-    fn batch_size(&self, batch: &Batch) -> usize {
-        self.base.batch_size(batch)
-    }
-
-    fn after_step(&self, mut model: Aware) -> Aware {
-        model.network = self.base.after_step(model.network);
-        for scales in &mut model.weight_steps {
-            *scales = scales.clone().map(|scales| scales.clamp_min(1e-6).detach().require_grad());
-        }
-        model
-    }
-
-    fn rate(&self, name: &str) -> f64 {
-        name.strip_prefix("network.").map_or(0.1, |own| self.base.rate(own))
-    }
-
-    fn evaluate(&self, model: &Aware) -> Result<Evaluation, TrainError> {
-        self.with_codes(model, || self.base.evaluate(&model.network))
-    }
-
-    fn save(&self, model: &Aware, path: &Path, evaluation: &Evaluation) -> Result<(), TrainError> {
-        let mut description = self.base.description.clone();
-        for (name, value) in &evaluation.metrics {
-            description.training.insert(format!("val_{name}"), (*value).into());
-        }
-        let scales: BTreeMap<&str, Vec<f32>> = self
-            .layers
-            .iter()
-            .zip(&model.weight_steps)
-            .map(|(layer, scales)| (layer.name.as_str(), scales.val().into_data().iter::<f32>().collect()))
-            .collect();
-        description.training.insert(CODES.into(), serde_json::to_value(scales).map_err(TrainError::task)?);
-        crate::model_file::save(&model.network, &description, path).map_err(TrainError::task)
-    }
-}
-
 /// Where a model file says which codes were learned: a list of [`AwareLayer`], or the scales of adder layers by name.
 pub const CODES: &str = "codes";
-
-/// The share that is pruned after `step` of `steps`: fast at first, slow at the end.
-fn share_after(share: f64, step: usize, steps: usize) -> f64 {
-    let done = (step as f64 / steps.max(1) as f64).min(1.0);
-    share * (1.0 - (1.0 - done).powi(3))
-}
-
-/// Which weights stay if the `share` of smallest magnitude over all layers goes.
-fn smallest(layers: &[(String, Vec<f32>)], share: f64) -> HashMap<String, Vec<bool>> {
-    let mut all: Vec<f32> = layers.iter().flat_map(|(_, list)| list.iter().map(|w| w.abs())).collect();
-    let goes = ((all.len() as f64 * share) as usize).min(all.len());
-    let limit = match goes.checked_sub(1) {
-        Some(last) => *all.select_nth_unstable_by(last, f32::total_cmp).1,
-        None => -1.0,
-    };
-    layers.iter().map(|(name, list)| (name.clone(), list.iter().map(|w| w.abs() > limit).collect())).collect()
-}
-
-/// The weights of `layers`, in order.
-fn weights(network: &Network, layers: &[String]) -> Vec<(String, Vec<f32>)> {
-    struct Collect<'a>(Place, &'a [String], Vec<(String, Vec<f32>)>);
-    impl ModuleVisitor for Collect<'_> {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let name = self.0.name();
-            if name.strip_suffix(".weight").is_some_and(|layer| self.1.iter().any(|own| own == layer)) {
-                self.2.push((name, param.val().into_data().iter::<f32>().collect()));
-            }
-        }
-    }
-    let mut visitor = Collect(Place::default(), layers, Vec::new());
-    network.visit(&mut visitor);
-    visitor.2
-}
-
-/// The network with the weights at zero whose mask says so.
-fn masked(network: Network, masks: &HashMap<String, Vec<bool>>) -> Network {
-    struct Apply<'a>(Place, &'a HashMap<String, Vec<bool>>);
-    impl ModuleMapper for Apply<'_> {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.exit();
-        }
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let Some(stays) = self.1.get(&self.0.name()) else { return param };
-            param.map(|weights| {
-                let device = weights.device();
-                let (shape, data) = (weights.dims(), weights.into_data());
-                let kept = data.iter::<f32>().zip(stays).map(|(w, stays)| if *stays { w } else { 0.0 });
-                let kept = TensorData::new(kept.collect::<Vec<f32>>(), shape);
-                Tensor::from_data(kept, &device).require_grad()
-            })
-        }
-    }
-    network.map(&mut Apply(Place::default(), masks))
-}
-
-/// The identity of every parameter, by name.
-fn weight_ids(network: &Network) -> HashMap<String, ParamId> {
-    struct Ids(Place, HashMap<String, ParamId>);
-    impl ModuleVisitor for Ids {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.0.enter(name, container);
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.0.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.insert(self.0.name(), param.id);
-        }
-    }
-    let mut visitor = Ids(Place::default(), HashMap::new());
-    network.visit(&mut visitor);
-    visitor.1
-}
-
-/// The names of `layers` that `network` has a weight for, with the largest magnitude of every output channel.
-pub fn trainable(network: &Network, layers: &[String]) -> BTreeMap<String, Vec<f32>> {
-    let specs: HashMap<String, usize> = ocelli_nn::state_dict::specs(network)
-        .into_iter()
-        .filter_map(|spec| Some((spec.name, *spec.shape.first()?)))
-        .collect();
-    let of = |(name, list): (String, Vec<f32>)| {
-        let row = (list.len() / specs.get(&name).copied().unwrap_or(1).max(1)).max(1);
-        let largest = list.chunks_exact(row).map(|own| own.iter().fold(0.0f32, |most, w| most.max(w.abs())));
-        (name.trim_end_matches(".weight").to_string(), largest.collect())
-    };
-    weights(network, layers).into_iter().map(of).collect()
-}

@@ -1,3 +1,5 @@
+//! Convolutions of codes against their plain twin.
+
 use ocelli_kernels::conv::Window;
 use ocelli_kernels::gemm::panels;
 use ocelli_kernels::int8::arithmetic::{Add, Target};

@@ -1,3 +1,5 @@
+//! Depthwise convolutions of codes against their plain twin.
+
 use ocelli_kernels::conv::Window;
 use ocelli_kernels::int8::depthwise::Filters;
 use ocelli_kernels::int8::weights::fold_zero;

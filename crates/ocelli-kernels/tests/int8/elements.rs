@@ -1,3 +1,5 @@
+//! Pools, sums, gates and tables of codes against their plain twins.
+
 use ocelli_kernels::int8::arithmetic::{
     Add, Fixed, dequantise, mean, mean_multiplier, multiply, quantise, requantise_fixed,
 };

@@ -1,3 +1,5 @@
+//! Binary layers against their definitions.
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;

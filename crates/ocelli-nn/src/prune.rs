@@ -2,10 +2,14 @@
 
 /// Which of `weights` stay: all but the `floor(sparsity * n)` smallest magnitudes, of equals the earlier go first.
 pub fn mask(weights: &[f32], sparsity: f64) -> Vec<bool> {
-    let mut order: Vec<u32> = (0..weights.len() as u32).collect();
-    order.sort_by(|&a, &b| weights[a as usize].abs().total_cmp(&weights[b as usize].abs()));
     let mut stays = vec![true; weights.len()];
-    for &i in &order[..pruned(weights.len(), sparsity)] {
+    let mut order: Vec<u32> = (0..weights.len() as u32).collect();
+    let Some(last) = pruned(weights.len(), sparsity).checked_sub(1) else { return stays };
+    // Only what goes has to be told from what stays: training asks after every step.
+    order.select_nth_unstable_by(last, |&a, &b| {
+        weights[a as usize].abs().total_cmp(&weights[b as usize].abs()).then(a.cmp(&b))
+    });
+    for &i in &order[..=last] {
         stays[i as usize] = false;
     }
     stays
