@@ -3,6 +3,7 @@
 mod bad_input;
 mod binary;
 mod common;
+mod compress;
 mod dynamic;
 mod engine;
 mod export;
