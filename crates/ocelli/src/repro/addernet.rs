@@ -18,7 +18,7 @@ use ocelli_image::{Network, NetworkConfig, model_file};
 use ocelli_nn::adder::with_codes;
 use ocelli_train::{Outcome, RunFolder, Trainer};
 
-use super::run::{RunOptions, data_name, preprocess, recipe, task};
+use super::run::{RunOptions, begun, preprocess, recipe, task};
 use super::{Arm, ArmResults, Experiment, Recipe, Results};
 
 /// Bits, and the ways at each; arm 0 is the float network.
@@ -64,11 +64,12 @@ pub fn experiment() -> Experiment {
         order: &[(12, 10), (12, 11), (15, 13), (15, 14)],
         epochs: 20,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: Some(run),
     }
 }
 
 /// Runs all arms with all seeds; `say` is told what happens.
-pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+pub fn run(experiment: &Experiment, options: &RunOptions, say: &dyn Fn(&str)) -> Result<Results> {
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
@@ -85,16 +86,8 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     let built = config.init(&options.device);
     let (parameters, macs) = (built.parameter_count(), built.macs(preprocess.input_size));
     let arms = experiment.arms.iter();
-    let mut results = Results {
-        experiment: experiment.name.to_string(),
-        data: data_name(&options.data, &data),
-        train_pictures: data.train.len(),
-        test_pictures: data.val.len(),
-        side: options.side,
-        epochs,
-        arms: arms.map(|arm| ArmResults { macs, ..ArmResults::new(arm.name, parameters) }).collect(),
-        seconds: 0.0,
-    };
+    let arms = arms.map(|arm| ArmResults { macs, ..ArmResults::new(arm.name, parameters) }).collect();
+    let mut results = begun(experiment, options, &data, epochs, arms);
     for seed in 0..options.seeds {
         let task = task("addernet_quant", config.clone(), &data, &preprocess, seed, &options.device)?;
         let begun = Instant::now();

@@ -18,7 +18,7 @@ use ocelli_image::{Answers, Network, NetworkConfig, model_file};
 use ocelli_nn::random;
 use ocelli_train::{Batches, Evaluation, Outcome, RunFolder, Step, Task, TrainError, Trainer};
 
-use super::run::{RunOptions, data_name, preprocess, recipe, task};
+use super::run::{RunOptions, begun, preprocess, recipe, task};
 use super::{Arm, ArmResults, Experiment, Recipe, Results};
 
 /// Candidates in pixels; the input's side stands for the first.
@@ -57,6 +57,7 @@ pub fn experiment() -> Experiment {
         order: &[(DYNAMIC, RANDOM), (DYNAMIC, FIXED + 1), (DYNAMIC, SHARED)],
         epochs: 12,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: Some(run),
     }
 }
 
@@ -80,7 +81,7 @@ fn network(shared_norms: bool) -> Config {
 }
 
 /// Runs all arms with all seeds; `say` is told what happens.
-pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+pub fn run(experiment: &Experiment, options: &RunOptions, say: &dyn Fn(&str)) -> Result<Results> {
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
@@ -93,20 +94,9 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     let preprocess = preprocess(options.side);
     let bench = Bench { data: &data, preprocess: &preprocess, options, epochs };
     let built = |arm: &Arm| bench.config(&arm.network).init(&options.device);
-    let mut results = Results {
-        experiment: experiment.name.to_string(),
-        data: data_name(&options.data, &data),
-        train_pictures: data.train.len(),
-        test_pictures: data.val.len(),
-        side: options.side,
-        epochs,
-        arms: experiment
-            .arms
-            .iter()
-            .map(|arm| ArmResults::new(arm.name, built(arm).parameter_count()))
-            .collect(),
-        seconds: 0.0,
-    };
+    let arms =
+        experiment.arms.iter().map(|arm| ArmResults::new(arm.name, built(arm).parameter_count())).collect();
+    let mut results = begun(experiment, options, &data, epochs, arms);
     let mut spent = vec![0.0; experiment.arms.len()];
     for seed in 0..options.seeds {
         for (place, found) in bench.seed(experiment, seed)? {

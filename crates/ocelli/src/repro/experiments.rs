@@ -55,6 +55,7 @@ fn senet() -> Experiment {
         order: &[(1, 0)],
         epochs: 12,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: None,
     }
 }
 
@@ -75,6 +76,7 @@ fn ghostnet() -> Experiment {
         order: &[(1, 2)],
         epochs: 12,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: None,
     }
 }
 
@@ -99,6 +101,7 @@ fn g_ghost() -> Experiment {
         order: &[(1, 2), (1, 0)],
         epochs: 6,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: None,
     }
 }
 
@@ -129,6 +132,7 @@ fn vig() -> Experiment {
         order: &[(1, 0), (1, 2)],
         epochs: 10,
         recipe: Recipe::AdamW { lr: 2e-3, decay: 0.05 },
+        own: None,
     }
 }
 
@@ -159,6 +163,7 @@ fn tnt() -> Experiment {
         order: &[(2, 0), (2, 1), (4, 3)],
         epochs: 8,
         recipe: Recipe::AdamW { lr: 1e-3, decay: 0.05 },
+        own: None,
     }
 }
 
@@ -201,6 +206,7 @@ fn parameternet() -> Experiment {
         order: &[(1, 0), (3, 2), (3, 4)],
         epochs: 10,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: None,
     }
 }
 
@@ -237,6 +243,7 @@ fn penal_connection() -> Experiment {
         order: &[(1, 0), (2, 0), (3, 0), (2, 4)],
         epochs: 6,
         recipe: Recipe::AdamW { lr: 2e-3, decay: 0.05 },
+        own: None,
     }
 }
 
@@ -274,6 +281,7 @@ fn elastic_link() -> Experiment {
         order: &[(1, 0), (3, 2)],
         epochs: 8,
         recipe: Recipe::AdamW { lr: 5e-3, decay: 0.0 },
+        own: None,
     }
 }
 
@@ -304,5 +312,6 @@ fn versatile_filters() -> Experiment {
         order: &[(1, 0), (1, 2), (4, 3)],
         epochs: 6,
         recipe: Recipe::Sgd { lr: 0.03 },
+        own: None,
     }
 }

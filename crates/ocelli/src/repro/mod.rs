@@ -33,7 +33,12 @@ pub struct Experiment {
     pub epochs: usize,
     /// How all arms are trained.
     pub recipe: Recipe,
+    /// What runs it, where arms differ in more than their networks.
+    pub own: Option<Own>,
 }
+
+/// Runs an experiment of its own kind; the function is told what happens.
+pub type Own = fn(&Experiment, &RunOptions, &dyn Fn(&str)) -> anyhow::Result<Results>;
 
 /// How the arms of an experiment are trained: cosine without warm-up, batches of 64.
 #[derive(Clone, Copy, Debug, PartialEq)]

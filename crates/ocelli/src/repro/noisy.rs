@@ -14,7 +14,7 @@ use ocelli_image::runner::burn_answers;
 use ocelli_image::{Network, NetworkConfig, model_file};
 use ocelli_train::{Outcome, RunFolder, Trainer};
 
-use super::run::{RunOptions, data_name, preprocess, recipe, task};
+use super::run::{RunOptions, begun, preprocess, recipe, task};
 use super::{Arm, ArmResults, Experiment, Recipe, Results};
 
 /// Most steps of the mapping networks' warm-up.
@@ -43,6 +43,7 @@ pub fn experiment() -> Experiment {
         order: &[(2, 0), (2, 1), (3, 0)],
         epochs: 16,
         recipe: Recipe::AdamW { lr: 1e-3, decay: 0.0 },
+        own: Some(run),
     }
 }
 
@@ -53,7 +54,7 @@ fn network(supervision: Option<Supervision>) -> Config {
 
 /// Runs all arms with all seeds; `say` is told what happens. Five of eight epochs train the network that all arms of a seed begin
 /// with, the others fine-tune it.
-pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+pub fn run(experiment: &Experiment, options: &RunOptions, say: &dyn Fn(&str)) -> Result<Results> {
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
@@ -65,16 +66,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     let preprocess = preprocess(options.side);
     let bench = Bench { data: &data, preprocess: &preprocess, options };
     let plain = |arm: &Arm| bench.config(&arm.network, None).init(&options.device);
-    let mut results = Results {
-        experiment: experiment.name.to_string(),
-        data: data_name(&options.data, &data),
-        train_pictures: data.train.len(),
-        test_pictures: data.val.len(),
-        side: options.side,
-        epochs: first + second,
-        arms: Vec::new(),
-        seconds: 0.0,
-    };
+    let mut results = begun(experiment, options, &data, first + second, Vec::new());
     for arm in &experiment.arms {
         // What is deployed is the same for all.
         let built = plain(arm);

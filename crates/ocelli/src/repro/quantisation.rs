@@ -20,7 +20,7 @@ use ocelli_image::classify::{Aware, AwareTask, Sparsity, evaluate};
 use ocelli_image::{Network, NetworkConfig, Runner};
 use ocelli_train::{RunFolder, Trainer};
 
-use super::run::{RunOptions, data_name, preprocess, recipe, task};
+use super::run::{RunOptions, begun, preprocess, recipe, task};
 use super::{Arm, ArmResults, Experiment, Recipe, Results};
 use crate::codes::{aware_layers, compile_integers, given_of};
 
@@ -96,6 +96,7 @@ pub fn experiment() -> Experiment {
         ],
         epochs: 12,
         recipe: Recipe::Sgd { lr: 0.1 },
+        own: Some(run),
     }
 }
 
@@ -117,7 +118,7 @@ fn settings(step: usize, [weights, activations]: [u8; 2]) -> Settings {
 }
 
 /// Runs all arms with all seeds.
-pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
+pub fn run(experiment: &Experiment, options: &RunOptions, say: &dyn Fn(&str)) -> Result<Results> {
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
     }
@@ -134,16 +135,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     }
     let (parameters, macs) = (built.parameter_count(), built.macs(preprocess.input_size));
     let arms = NAMES.iter().map(|name| ArmResults { macs, ..ArmResults::new(name, parameters) }).collect();
-    let mut results = Results {
-        experiment: experiment.name.to_string(),
-        data: data_name(&options.data, &data),
-        train_pictures: data.train.len(),
-        test_pictures: data.val.len(),
-        side: options.side,
-        epochs,
-        arms,
-        seconds: 0.0,
-    };
+    let mut results = begun(experiment, options, &data, epochs, arms);
     let mut own = Runs { experiment, options, data, preprocess, config, epochs, seed: 0 };
     for seed in 0..options.seeds {
         own.seed = seed;

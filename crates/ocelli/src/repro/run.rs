@@ -42,18 +42,8 @@ const BATCH: usize = 64;
 
 /// Runs all arms with all seeds; `say` is told what happens.
 pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) -> Result<Results> {
-    // Its arms differ in more than their networks.
-    if experiment.name == "drnet" {
-        return super::drnet::run(experiment, options, say);
-    }
-    if experiment.name == "noisy_supervision_bnn" {
-        return super::noisy::run(experiment, options, say);
-    }
-    if experiment.name == "bag_of_tricks_quant" {
-        return super::quantisation::run(experiment, options, say);
-    }
-    if experiment.name == "addernet_quant" {
-        return super::addernet::run(experiment, options, say);
+    if let Some(own) = experiment.own {
+        return own(experiment, options, &say);
     }
     if options.seeds == 0 {
         bail!("--seeds must be at least 1");
@@ -62,16 +52,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions, say: impl Fn(&str)) ->
     let started = Instant::now();
     let epochs = options.epochs.unwrap_or(experiment.epochs);
     let preprocess = preprocess(options.side);
-    let mut results = Results {
-        experiment: experiment.name.to_string(),
-        data: data_name(&options.data, &data),
-        train_pictures: data.train.len(),
-        test_pictures: data.val.len(),
-        side: options.side,
-        epochs,
-        arms: Vec::new(),
-        seconds: 0.0,
-    };
+    let mut results = begun(experiment, options, &data, epochs, Vec::new());
     for arm in &experiment.arms {
         let mut network = arm.network.clone();
         network.set_num_classes(data.classes.len());
@@ -191,7 +172,27 @@ fn train(
     }
 }
 
-pub(super) fn data_name(path: &Path, data: &DatasetPair) -> String {
+/// An experiment of which nothing is measured yet.
+pub(super) fn begun(
+    experiment: &Experiment,
+    options: &RunOptions,
+    data: &DatasetPair,
+    epochs: usize,
+    arms: Vec<ArmResults>,
+) -> Results {
+    Results {
+        experiment: experiment.name.to_string(),
+        data: data_name(&options.data, data),
+        train_pictures: data.train.len(),
+        test_pictures: data.val.len(),
+        side: options.side,
+        epochs,
+        arms,
+        seconds: 0.0,
+    }
+}
+
+fn data_name(path: &Path, data: &DatasetPair) -> String {
     let folder =
         path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
     format!("{folder} ({})", data.format)
