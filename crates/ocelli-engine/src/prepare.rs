@@ -3,16 +3,21 @@
 //! The choice depends on shapes only, and packed weights do not depend on the processor, so that a compiled file
 //! runs on any machine.
 
+mod codes;
+
 use std::collections::BTreeMap;
 
 use ocelli_graph::adder_conv::AdderConv;
 use ocelli_graph::{BinaryConv, Constant, Graph, Node, Op};
 use ocelli_kernels::adder::sad::{Filters, Layout};
-use ocelli_kernels::{binary, conv, depthwise, gemm, int8, winograd};
+use ocelli_kernels::{binary, conv, depthwise, gemm, winograd};
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Blob;
 use crate::error::EngineError;
+
+use codes::pack_codes;
+pub(crate) use codes::{LayerWeights, can_compute_codes};
 
 /// Which kernel computes a layer with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,7 +248,7 @@ pub(crate) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
         return Ok(gemm::packed_len(shape[0], shape[1]));
     }
     if matches!(kernel, Kernel::DenseCodes | Kernel::DepthwiseCodes) {
-        return Ok(CodesShape::of(graph, node)?.len(kernel));
+        return codes::packed_len(graph, node, kernel);
     }
     let s = conv_shape(graph, node)?;
     let taps = s.kernel[0] * s.kernel[1];
@@ -368,159 +373,4 @@ fn pack_experts(s: &ConvShape, experts: &[f32], count: usize) -> Result<Packed, 
     };
     let numbers: Vec<f32> = experts.chunks_exact(one).flat_map(pack).collect();
     Ok(Packed { kernel, weights: numbers.try_into()? })
-}
-
-/// The extents of a layer on codes.
-struct CodesShape {
-    groups: usize,
-    depth: usize,
-    /// Output channels of a group.
-    columns: usize,
-    kernel: [usize; 2],
-    depthwise: bool,
-}
-
-impl CodesShape {
-    fn of(graph: &Graph, node: &Node) -> Result<Self, EngineError> {
-        let weight = graph.value(node.inputs[1]).shape_at(1);
-        if matches!(node.op, Op::LinearCodes { .. }) {
-            return Ok(Self {
-                groups: 1,
-                depth: weight[0],
-                columns: weight[1],
-                kernel: [1, 1],
-                depthwise: false,
-            });
-        }
-        let s = conv_shape(graph, node)?;
-        Ok(Self {
-            groups: s.groups,
-            depth: s.depth,
-            columns: s.channels_out / s.groups,
-            kernel: s.kernel,
-            depthwise: s.groups > 1 && s.groups == s.channels && s.channels_out == s.channels,
-        })
-    }
-
-    /// Whether the kernel for single channels computes `node`: it writes codes and adds nothing.
-    fn takes_depthwise(&self, node: &Node) -> bool {
-        let Op::ConvCodes { layer, .. } = &node.op else { return false };
-        self.depthwise && layer.output.is_some() && layer.sum.is_none()
-    }
-
-    /// Bytes of one group's packed weights.
-    fn bytes(&self, kernel: Kernel) -> usize {
-        match kernel {
-            Kernel::DepthwiseCodes => {
-                let [height, width] = self.kernel;
-                height.div_ceil(4) * width * int8::depthwise::padded(self.groups) * 4
-            }
-            _ => {
-                gemm::panels(self.columns)
-                    * int8::weights::Layout::new(self.depth, self.kernel).panel_groups()
-                    * 64
-            }
-        }
-    }
-
-    /// Sums of columns that are stored with the weights.
-    fn sums(&self, kernel: Kernel) -> usize {
-        match kernel {
-            Kernel::DepthwiseCodes => self.groups,
-            _ => self.groups * gemm::panels(self.columns) * gemm::PANEL,
-        }
-    }
-
-    fn pieces(&self, kernel: Kernel) -> usize {
-        if kernel == Kernel::DepthwiseCodes { 1 } else { self.groups }
-    }
-
-    /// Bytes of all packed weights. Kernels may read beyond those of the last group.
-    fn all_bytes(&self, kernel: Kernel) -> usize {
-        let slack = if kernel == Kernel::DepthwiseCodes { 0 } else { int8::weights::SLACK * 64 };
-        self.pieces(kernel) * self.bytes(kernel) + slack
-    }
-
-    /// Words of four bytes in all: weights, sums, whether all weights have seven bits.
-    fn len(&self, kernel: Kernel) -> usize {
-        self.all_bytes(kernel) / 4 + self.sums(kernel) + 1
-    }
-}
-
-/// Whether `kernel` computes layer `node` on codes; its weights may come from a file.
-pub(crate) fn can_compute_codes(graph: &Graph, node: &Node, kernel: Kernel) -> bool {
-    match kernel {
-        Kernel::DenseCodes => true,
-        Kernel::DepthwiseCodes => CodesShape::of(graph, node).is_ok_and(|shape| shape.takes_depthwise(node)),
-        _ => false,
-    }
-}
-
-fn pack_codes(graph: &Graph, node: &Node, weights: &[i8]) -> Result<Packed, EngineError> {
-    let s = CodesShape::of(graph, node)?;
-    let (mut bytes, mut sums): (Vec<u8>, Vec<i32>) = (Vec::new(), Vec::new());
-    let mut add = |groups: &[int8::weights::Group]| {
-        bytes.extend(groups.iter().flat_map(|group| group.0.iter().map(|w| *w as u8)));
-    };
-    let kernel = if s.takes_depthwise(node) {
-        let filters = int8::depthwise::Filters::new(weights, s.groups, s.kernel);
-        add(&filters.groups);
-        sums = filters.sums;
-        Kernel::DepthwiseCodes
-    } else {
-        let turned: Vec<i8>;
-        let weights = if matches!(node.op, Op::LinearCodes { .. }) {
-            turned = (0..weights.len()).map(|i| weights[i % s.depth * s.columns + i / s.depth]).collect();
-            &turned
-        } else {
-            weights
-        };
-        let own = s.columns * s.depth * s.kernel[0] * s.kernel[1];
-        for own in weights.chunks_exact(own.max(1)) {
-            let packed = int8::Packed::new(own, s.columns, s.depth, s.kernel);
-            add(&packed.groups[..s.bytes(Kernel::DenseCodes) / 64]);
-            sums.extend(packed.sums);
-        }
-        Kernel::DenseCodes
-    };
-    bytes.resize(s.all_bytes(kernel), 0);
-    let seven = weights.iter().all(|w| (-63..=63).contains(w));
-    let words = bytes.as_chunks().0.iter().map(|four| f32::from_ne_bytes(*four));
-    let rest = sums.into_iter().chain([i32::from(seven)]).map(|sum| f32::from_bits(sum as u32));
-    let words: Vec<f32> = words.chain(rest).collect();
-    Ok(Packed { kernel, weights: words.try_into()? })
-}
-
-/// What is stored with the packed weights of a layer on codes.
-pub(crate) struct LayerWeights {
-    /// Sums of the weights of every output channel.
-    pub sums: Vec<i32>,
-    /// The same by whole panels of every group.
-    pub panel_sums: Box<[i32]>,
-    /// Bytes of one group's packed weights.
-    pub bytes_per_group: usize,
-    /// Whether all weights have seven bits.
-    pub seven_bits: bool,
-}
-
-impl LayerWeights {
-    /// Reads the end of `words`.
-    pub fn read(graph: &Graph, node: &Node, kernel: Kernel, words: &[f32]) -> Option<Self> {
-        let s = CodesShape::of(graph, node).ok()?;
-        if words.len() != s.len(kernel) {
-            return None;
-        }
-        let bytes = s.bytes(kernel);
-        let rest: Vec<i32> =
-            words[s.all_bytes(kernel) / 4..].iter().map(|word| word.to_bits() as i32).collect();
-        let (last, all) = rest.split_last()?;
-        let sums = match kernel {
-            Kernel::DepthwiseCodes => all.to_vec(),
-            _ => all
-                .chunks_exact((gemm::panels(s.columns) * gemm::PANEL).max(1))
-                .flat_map(|own| own[..s.columns].iter().copied())
-                .collect(),
-        };
-        Some(Self { sums, panel_sums: all.into(), bytes_per_group: bytes, seven_bits: *last == 1 })
-    }
 }

@@ -7,7 +7,7 @@ use ocelli_kernels::gemm;
 use ocelli_kernels::int8::arithmetic::{self, Add, Fixed, Target};
 use ocelli_kernels::int8::elementwise::Gated;
 use ocelli_kernels::int8::weights::fold_zero;
-use ocelli_kernels::int8::{MapIn, Requantiser};
+use ocelli_kernels::int8::{Isa, MapIn, Requantiser};
 
 use super::conv::as_picture;
 use super::{Bind, Builder, Places};
@@ -189,7 +189,17 @@ impl Builder<'_> {
         }
         let codes = layer.output.is_some();
         let columns = channels_out / groups;
-        let kind = if window.is_pointwise() { "pointwise int8" } else { "conv int8" };
+        let filters = weights.winograd(Isa::best(), &blob, [depth, columns], window, [n, oh, ow], groups);
+        let kind = match (&filters, window.is_pointwise()) {
+            (Some(_), _) => "Winograd int8",
+            (None, true) => "pointwise int8",
+            (None, false) => "conv int8",
+        };
+        let excess = if filters.is_some() {
+            Box::default()
+        } else {
+            weights.excess(Isa::best(), &blob, depth, window)
+        };
         let bind: Bind = Box::new(move |places| {
             let place =
                 if codes { Place::Codes(places.codes(&output)) } else { Place::Numbers(places.of(&output)) };
@@ -201,6 +211,9 @@ impl Builder<'_> {
                 sums: weights.panel_sums,
                 blob,
                 bytes_per_group: weights.bytes_per_group,
+                excess,
+                zero,
+                filters,
                 sums_per_group: gemm::panels(columns) * gemm::PANEL,
                 seven_bits,
                 groups,

@@ -5,9 +5,10 @@ use ocelli_kernels::gemm;
 use ocelli_kernels::int8::arithmetic::{Add, Fixed, Target};
 use ocelli_kernels::int8::elementwise::{Gated, gate};
 use ocelli_kernels::int8::pool::Kind;
+use ocelli_kernels::int8::winograd::{Filters, TILE};
 use ocelli_kernels::int8::{
-    Conv, Depthwise, Epilogue, Isa, MapIn, Output, Pooling, Requantiser, Residual, Weights, conv, depthwise,
-    pool,
+    Conv, Depthwise, Epilogue, Excess, Isa, MapIn, Output, Pooling, Requantiser, Residual, Weights, Winograd,
+    conv, depthwise, pool, winograd,
 };
 
 use super::matrix::share_out;
@@ -38,6 +39,12 @@ pub(crate) struct ConvCodes {
     pub bytes_per_group: usize,
     pub sums_per_group: usize,
     pub seven_bits: bool,
+    /// The weights of every group taken apart, or nothing.
+    pub excess: Box<[Option<Excess>]>,
+    /// The code beyond the edges.
+    pub zero: u8,
+    /// Filters of [`winograd`], where that is the way.
+    pub filters: Option<Filters>,
     pub groups: usize,
     /// Output channels of a group.
     pub columns: usize,
@@ -49,8 +56,62 @@ pub(crate) struct ConvCodes {
     pub pixels: usize,
 }
 
+impl ConvCodes {
+    /// What becomes of the sums of the group whose first output channel is `column`.
+    ///
+    /// # Safety
+    /// The channel exists.
+    unsafe fn epilogue(&self, column: usize) -> Epilogue<'_> {
+        let stride = self.output_stride;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let output = match self.output {
+                Place::Codes(data) => Output::Codes { data: data.add(column), stride },
+                Place::Numbers(data) => Output::Reals { data: data.add(column), stride },
+            };
+            let residual =
+                self.residual.map(|(data, stride, add)| Residual { data: data.add(column), stride, add });
+            Epilogue { requantiser: &self.requantiser, column, output, residual }
+        }
+    }
+
+    /// Tile by tile through transformed filters.
+    fn run_winograd(&self, filters: &Filters, context: &mut Context<'_, '_>) {
+        let (isa, threads) = (Isa::best(), context.pool.threads());
+        let [down, across] = self.output_size.map(|extent| extent.div_ceil(TILE));
+        let pictures = self.pixels / (self.output_size[0] * self.output_size[1]).max(1);
+        let (tiles, panels) = (pictures * down * across, gemm::panels(self.columns));
+        let macs = self.pixels * self.columns * self.depth * 9;
+        let wanted = tasks(macs / MACS_PER_UNIT, threads, usize::MAX);
+        let (by_tiles, by_panels) =
+            share_out(wanted, threads, [tiles, 16 * self.depth, self.columns], 2 * ROWS);
+        let shared = Shared(self);
+        context.pool.run(by_tiles * by_panels, &|task| {
+            let own = shared.get();
+            // SAFETY: the builder checked the maps' extents; tasks write apart from one another.
+            unsafe {
+                let layer = Winograd {
+                    input: own.input,
+                    pad: own.window.pad,
+                    depth: own.depth,
+                    zero: own.zero,
+                    filters,
+                    columns: own.columns,
+                    output_size: own.output_size,
+                    epilogue: own.epilogue(0),
+                };
+                let tiles = part(tiles, by_tiles, task % by_tiles);
+                winograd(isa, &layer, tiles, part(panels, by_panels, task / by_tiles));
+            }
+        });
+    }
+}
+
 impl Step for ConvCodes {
     fn run(&self, context: &mut Context<'_, '_>) {
+        if let Some(filters) = &self.filters {
+            return self.run_winograd(filters, context);
+        }
         let (isa, threads) = (Isa::best(), context.pool.threads());
         let panels = gemm::panels(self.columns);
         let taps = self.window.kernel[0] * self.window.kernel[1];
@@ -71,14 +132,8 @@ impl Step for ConvCodes {
                     data: own.blob.as_ptr().cast::<i8>().add(group * own.bytes_per_group),
                     sums: own.sums.as_ptr().add(group * own.sums_per_group),
                     seven_bits: own.seven_bits,
+                    excess: own.excess.get(group).and_then(Option::as_ref),
                 };
-                let stride = own.output_stride;
-                let output = match own.output {
-                    Place::Codes(data) => Output::Codes { data: data.add(column), stride },
-                    Place::Numbers(data) => Output::Reals { data: data.add(column), stride },
-                };
-                let residual =
-                    own.residual.map(|(data, stride, add)| Residual { data: data.add(column), stride, add });
                 let mut input = own.input;
                 input.data = input.data.add(group * own.depth);
                 let layer = Conv {
@@ -89,7 +144,7 @@ impl Step for ConvCodes {
                     weights,
                     columns: own.columns,
                     output_size: own.output_size,
-                    epilogue: Epilogue { requantiser: &own.requantiser, column, output, residual },
+                    epilogue: own.epilogue(column),
                 };
                 conv(isa, &layer, pixels, panels);
             }

@@ -6,8 +6,9 @@ use core::ops::Range;
 use super::Isa;
 use super::dot::{Kernel, spread_weights};
 use super::epilogue::{Epilogue, Sums, finish};
+use super::excess::Excess;
 use super::gather::{self, Gather};
-use super::gemm::{MAX_ROWS, SUMS_STRIDE, Tile, tile};
+use super::gemm::{MAX_ROWS, Tile, tile};
 use super::scratch;
 use super::weights::{Layout, Weights};
 use crate::conv::{MAX_TAPS, Window};
@@ -18,6 +19,9 @@ const BLOCK: usize = 96;
 
 /// Bytes of rows that are copied together at once: they stay in the second-level cache.
 const GATHERED: usize = 256 << 10;
+
+/// Sums that are finished together: they stay in the first-level cache.
+const SUMS: usize = 1280;
 
 /// Pointers in a block's table: enough for one tile of the largest window.
 const TABLE: usize = MAX_ROWS * MAX_TAPS;
@@ -66,7 +70,7 @@ pub struct Conv<'a> {
     /// What lies beyond the edges: the input's zero point, `depth` times rounded up to a multiple of 4.
     pub padding: *const u8,
     /// Weights packed for `depth` and the window (see [`Packed`](super::weights::Packed)).
-    pub weights: Weights,
+    pub weights: Weights<'a>,
     /// Output channels of the group.
     pub columns: usize,
     /// Output extent `[height, width]`.
@@ -106,7 +110,7 @@ pub unsafe fn conv(isa: Isa, x: &Conv, pixels: Range<usize>, panels: Range<usize
         unsafe { super::amx::conv(isa, x, &layout, pixels, panels) };
         return;
     }
-    let kernel = Kernel::of(isa, x.weights.seven_bits);
+    let kernel = Kernel::of(isa, x.weights.seven_bits || x.weights.excess.is_some());
     if kernel.spread() || layout.merged {
         let stride = layout.row_bytes() * if kernel.spread() { 2 } else { 1 };
         let at_once = BLOCK.min(GATHERED / stride.max(1)).max(kernel.tile_rows(1));
@@ -171,7 +175,8 @@ unsafe fn block_of(
     let at_once = kernel.tile_panels(n);
     let panel_bytes = layout.panel_groups() * 64;
     let mut table = [const { MaybeUninit::<*const u8>::uninit() }; TABLE];
-    let mut sums = [0i32; MAX_ROWS * SUMS_STRIDE];
+    // Vectors may reach beyond the last row.
+    let mut sums = [0i32; SUMS + 64];
     let mut built = 0;
     for (panel, count) in strips(panels.start, panels.end, at_once) {
         let most = kernel.tile_rows(count);
@@ -184,13 +189,16 @@ unsafe fn block_of(
             built = most;
         }
         let columns = (x.columns - panel * PANEL).min(count * PANEL);
-        let mut b = x.weights.data.wrapping_add(panel * panel_bytes);
+        let data = x.weights.excess.map_or(x.weights.data, Excess::data);
+        let mut b = data.wrapping_add(panel * panel_bytes);
         if kernel.spread() {
             // SAFETY: there is room for these panels.
             unsafe { spread_weights(kernel, b, spread, count * layout.panel_groups()) };
             b = spread;
         }
-        let mut at = 0;
+        // Tiles are finished together: the columns' parameters are loaded once.
+        let stride = count * PANEL;
+        let (mut at, mut waiting) = (0, 0);
         for (start, rows) in split(n, most) {
             // SAFETY: the table was made for these pixels; the rest is the caller's promise.
             unsafe {
@@ -204,18 +212,24 @@ unsafe fn block_of(
                         b,
                         column_sums: x.weights.sums.add(panel * PANEL),
                         panels: count,
-                        sums: sums.as_mut_ptr(),
+                        sums: sums.as_mut_ptr().add(waiting * stride),
+                        stride,
+                        excess: x.weights.excess.map(|excess| (excess, panel)),
                     },
                 );
-                let s = Sums {
-                    data: sums.as_ptr(),
-                    stride: SUMS_STRIDE,
-                    row: first + start,
-                    rows,
-                    column: panel * PANEL,
-                    columns,
-                };
-                finish(isa.lanes(), &x.epilogue, &s);
+                waiting += rows;
+                if start + rows == n || (waiting + most) * stride > SUMS {
+                    let s = Sums {
+                        data: sums.as_ptr(),
+                        stride,
+                        row: first + start + rows - waiting,
+                        rows: waiting,
+                        column: panel * PANEL,
+                        columns,
+                    };
+                    finish(isa.lanes(), &x.epilogue, &s);
+                    waiting = 0;
+                }
             }
             at += rows * layout.runs;
         }

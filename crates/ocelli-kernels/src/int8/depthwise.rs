@@ -10,6 +10,8 @@ use super::conv::MapIn;
 use super::dot::{Dot, Kernel, V, dispatch_dot};
 use super::lanes::Lanes;
 use super::narrow;
+#[cfg(target_arch = "x86_64")]
+use super::paired;
 use super::requantiser::{Bounds, Parameters, Requantiser, by_mode};
 use super::weights::Group;
 use crate::conv::Window;
@@ -83,7 +85,7 @@ pub struct Depthwise<'a> {
 
 /// Bytes of the input that one pass over the channels may touch: more would leave the second-level cache before the
 /// next vector of channels comes by.
-const PASS: usize = 256 << 10;
+pub(super) const PASS: usize = 256 << 10;
 
 #[inline(always)]
 unsafe fn rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>, channels: Range<usize>) {
@@ -95,6 +97,10 @@ unsafe fn rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>, channels: Range<usi
         let some = start..(start + at_once).min(rows.end);
         let mut c = channels.start;
         while c < channels.end {
+            // Whole vectors where there are any: the last may overlap the one before.
+            if channels.len() >= D::L::BYTES {
+                c = c.min(channels.end - D::L::BYTES);
+            }
             let n = (channels.end - c).min(D::L::BYTES);
             // SAFETY: the caller's promise.
             unsafe {
@@ -373,6 +379,16 @@ unsafe fn narrow_rows_of<D: Dot>(x: &Depthwise, rows: Range<usize>) {
 /// Most channels that share a vector with other pixels.
 const FEW: usize = 32;
 
+/// Whether pairs of rows in vectors of 8 channels are faster than groups of four rows in vectors of 32, on AVX2: they are for
+/// windows of five, and where the larger vectors would stay rather empty (`cargo run --release --example int8 avx2 g`).
+#[cfg(target_arch = "x86_64")]
+fn paired_pays(x: &Depthwise, channels: usize) -> bool {
+    let filled = |vector: usize| channels as f64 / channels.next_multiple_of(vector).max(1) as f64;
+    let shared = 32 / channels.max(1) * channels;
+    let wide = if channels <= 16 { shared as f64 / 32.0 } else { filled(32) };
+    x.window.kernel[0] == 5 || filled(8) > 1.2 * wide
+}
+
 /// Computes output rows `rows` (counted through the batch) of the given channels.
 ///
 /// # Safety
@@ -381,6 +397,11 @@ pub unsafe fn depthwise(isa: Isa, x: &Depthwise, rows: Range<usize>, channels: R
     let kernel = Kernel::of(isa, x.seven_bits);
     // SAFETY: the caller's promise.
     unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if kernel == Kernel::Madd256 && narrow::serves(x) && paired_pays(x, channels.len()) {
+            paired::depthwise(isa.lanes(), x, rows, channels);
+            return;
+        }
         if x.channels <= FEW && channels == (0..x.channels) && x.channels > 0 && narrow::serves(x) {
             narrow_on(kernel, x, rows);
             return;

@@ -132,7 +132,7 @@ impl Sums {
 }
 
 #[inline(always)]
-unsafe fn finish_of<L: Lanes>(e: &Epilogue, s: &Sums) {
+pub(super) unsafe fn finish_of<L: Lanes>(e: &Epilogue, s: &Sums) {
     let r = e.requantiser;
     // SAFETY: the output and what is added cover the product by the caller's promise.
     unsafe {
@@ -171,7 +171,7 @@ unsafe fn codes_of<L: Lanes, const MODE: u8>(
         } else {
             None
         };
-        if residual.is_none() && (s.columns == L::LANES || s.columns == 2 * L::LANES) {
+        if residual.is_none() && s.columns <= 2 * L::LANES {
             narrow_of::<L, MODE>(e, s, &bounds, to, stride);
             return;
         }
@@ -199,7 +199,7 @@ unsafe fn codes_of<L: Lanes, const MODE: u8>(
     }
 }
 
-/// One or two vectors of columns: several rows fill a vector of bytes.
+/// Up to two vectors of columns: several rows fill a vector of bytes.
 #[inline(always)]
 unsafe fn narrow_of<L: Lanes, const MODE: u8>(
     e: &Epilogue,
@@ -208,7 +208,7 @@ unsafe fn narrow_of<L: Lanes, const MODE: u8>(
     to: *mut u8,
     stride: usize,
 ) {
-    let per_row = s.columns / L::LANES;
+    let per_row = s.columns.div_ceil(L::LANES);
     let at_once = 4 / per_row;
     // SAFETY: as for `finish_of`.
     unsafe {
@@ -226,11 +226,18 @@ unsafe fn narrow_of<L: Lanes, const MODE: u8>(
             let mut bytes = [0u8; 64];
             L::store_bytes(bytes.as_mut_ptr(), b);
             for i in 0..at_once.min(s.rows - m) {
-                let (from, to) = (bytes.as_ptr().add(i * s.columns), to.add((m + i) * stride));
+                let (from, to) = (bytes.as_ptr().add(i * per_row * L::LANES), to.add((m + i) * stride));
                 match s.columns {
                     32 => to.cast::<[u8; 32]>().write_unaligned(from.cast::<[u8; 32]>().read_unaligned()),
                     16 => to.cast::<u128>().write_unaligned(from.cast::<u128>().read_unaligned()),
                     8 => to.cast::<u64>().write_unaligned(from.cast::<u64>().read_unaligned()),
+                    n if n.is_multiple_of(4) => {
+                        for at in (0..n).step_by(4) {
+                            to.add(at)
+                                .cast::<u32>()
+                                .write_unaligned(from.add(at).cast::<u32>().read_unaligned());
+                        }
+                    }
                     n => core::ptr::copy_nonoverlapping(from, to, n),
                 }
             }

@@ -2,18 +2,16 @@
 
 use super::Isa;
 use super::dot::{Dot, Kernel, V};
+use super::excess::Excess;
 use super::lanes::Lanes;
 use crate::gemm::PANEL;
 
 /// Most rows of a tile.
 pub(crate) const MAX_ROWS: usize = 14;
 
-/// Columns of the sums of a tile.
-pub(crate) const SUMS_STRIDE: usize = 4 * PANEL;
-
 /// The operands of a tile.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile {
+pub(crate) struct Tile<'a> {
     /// `runs × rows` pointers, run by run, each to `groups` groups of codes (spread, where the kernel asks for it).
     pub a: *const *const u8,
     pub rows: usize,
@@ -26,8 +24,11 @@ pub(crate) struct Tile {
     pub column_sums: *const i32,
     /// 1, 2 or 4.
     pub panels: usize,
-    /// `rows × SUMS_STRIDE`
+    /// `rows × stride`
     pub sums: *mut i32,
+    pub stride: usize,
+    /// What the panels leave to additional steps, and the first panel's number.
+    pub excess: Option<(&'a Excess, usize)>,
 }
 
 /// Vectors of a panel on the narrowest instruction set.
@@ -68,6 +69,17 @@ unsafe fn tile_of<D: Dot, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                 b = b.add(64 * wide);
             }
         }
+        if let (true, Some((e, first))) = (D::EXCESS, t.excess) {
+            // Written out, so that the sums stay in registers.
+            more::<D, ROWS, PANELS, 0, 0>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 0, 1>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 1, 0>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 1, 1>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 2, 0>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 2, 1>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 3, 0>(t, e, first, &mut acc);
+            more::<D, ROWS, PANELS, 3, 1>(t, e, first, &mut acc);
+        }
         for p in 0..PANELS {
             for v in 0..vectors {
                 let column = p * PANEL + v * lanes;
@@ -75,10 +87,38 @@ unsafe fn tile_of<D: Dot, const ROWS: usize, const PANELS: usize>(t: &Tile) {
                     if D::OFFSET == 0 { D::L::splat(0) } else { offset::<D>(t.column_sums.add(column)) };
                 for m in 0..ROWS {
                     let sum = if D::OFFSET == 0 { acc[m][p][v] } else { D::L::add(acc[m][p][v], back) };
-                    D::L::store(t.sums.add(m * SUMS_STRIDE + column), sum);
+                    D::L::store(t.sums.add(m * t.stride + column), sum);
                 }
             }
         }
+    }
+}
+
+/// The additional steps of vector `W` of panel `P` of the tile (see [`Excess`]).
+#[inline(always)]
+unsafe fn more<D: Dot, const ROWS: usize, const PANELS: usize, const P: usize, const W: usize>(
+    t: &Tile,
+    e: &Excess,
+    first: usize,
+    acc: &mut [[[V<D>; VECTORS]; PANELS]; ROWS],
+) {
+    if P >= PANELS || W >= PANEL / D::L::LANES {
+        return;
+    }
+    let (places, mut weights) = e.steps(first + P, W);
+    for place in places {
+        let (run, group) = (place.run as usize, place.group as usize);
+        // Rows that were copied together are one run.
+        let (table, group) = if t.runs == 1 { (0, run * e.run_groups + group) } else { (run * ROWS, group) };
+        // SAFETY: places lie in the rows, and every one has its weights.
+        unsafe {
+            let w = D::weights(D::L::load(weights.cast()));
+            for m in 0..ROWS {
+                let row = D::row((*t.a.add(table + m)).add(group * 4));
+                acc[m][P][W] = D::dot(acc[m][P][W], row, w);
+            }
+        }
+        weights = weights.wrapping_add(D::L::LANES * 4);
     }
 }
 

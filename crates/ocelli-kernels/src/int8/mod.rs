@@ -12,21 +12,27 @@ pub mod depthwise;
 pub(crate) mod dot;
 pub mod elementwise;
 pub mod epilogue;
+pub mod excess;
 mod gather;
 pub(crate) mod gemm;
 mod isa;
 pub(crate) mod lanes;
 mod narrow;
+#[cfg(target_arch = "x86_64")]
+mod paired;
 pub mod pool;
 pub mod reference;
 pub(crate) mod requantiser;
 mod scratch;
 pub mod weights;
+pub mod winograd;
 
 pub use conv::{Conv, MapIn, conv};
 pub use depthwise::{Depthwise, depthwise};
 pub use epilogue::{Epilogue, Output, Residual};
+pub use excess::Excess;
 pub use isa::Isa;
 pub use pool::{Pooling, pool};
 pub use requantiser::Requantiser;
 pub use weights::{Packed, Weights};
+pub use winograd::{Winograd, winograd};

@@ -5,6 +5,7 @@
 //! channels (as of pictures), those of all taps of a row of the window. Every run is filled up with zeros to groups
 //! of four. Sixteen groups of a panel are a tile of AMX.
 
+use super::excess::Excess;
 use crate::gemm::{PANEL, panels};
 
 /// Groups after the last panel that may be read (and multiplied by zero).
@@ -92,8 +93,20 @@ impl Packed {
     }
 
     /// The weights as the kernels take them.
-    pub fn weights(&self) -> Weights {
-        Weights { data: self.groups.as_ptr().cast(), sums: self.sums.as_ptr(), seven_bits: self.seven_bits }
+    pub fn weights(&self) -> Weights<'static> {
+        Weights {
+            data: self.groups.as_ptr().cast(),
+            sums: self.sums.as_ptr(),
+            seven_bits: self.seven_bits,
+            excess: None,
+        }
+    }
+
+    /// The bytes of the panels.
+    pub fn panels(&self) -> &[i8] {
+        let groups = &self.groups[..self.groups.len() - SLACK];
+        // SAFETY: groups are arrays of bytes, as aligned as they are long.
+        unsafe { core::slice::from_raw_parts(groups.as_ptr().cast(), groups.len() * 64) }
     }
 }
 
@@ -112,13 +125,15 @@ pub fn column_sums(groups: &[Group], columns: usize, layout: Layout) -> Vec<i32>
 
 /// Packed weights in memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Weights {
+pub struct Weights<'a> {
     /// The panels; fastest where they begin at a multiple of 64. [`SLACK`] more groups have to be readable.
     pub data: *const i8,
     /// Sum of the weights of every column, for whole panels.
     pub sums: *const i32,
     /// A promise that all weights are in `-63..=63`: without VNNI products are faster then.
     pub seven_bits: bool,
+    /// The same weights taken apart for this machine, where that is faster.
+    pub excess: Option<&'a Excess>,
 }
 
 /// The bias that a kernel adds: `bias - zero · sum of the column's weights`, so that it can multiply codes instead

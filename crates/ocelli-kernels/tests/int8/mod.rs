@@ -3,6 +3,7 @@
 mod convolution;
 mod depthwise;
 mod elements;
+mod winograd;
 
 use ocelli_kernels::conv::Window;
 use ocelli_kernels::int8::Requantiser;

@@ -77,6 +77,8 @@ pub(crate) trait Dot: Copy + 'static {
     type W: Copy;
     /// Whether rows are spread to 16 bits first (see [`spread`]), 8 bytes a group.
     const SPREAD: bool = false;
+    /// Whether it saturates, so that packed weights of eight bits are taken apart (see [`Excess`](super::excess::Excess)).
+    const EXCESS: bool = false;
     /// What is subtracted from every code by an instruction that knows signed numbers only.
     const OFFSET: i32 = 0;
     /// Most rows of a tile that stay in registers for 1, 2 and 4 panels.
@@ -163,17 +165,17 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// The fastest exact one; `seven_bits` is the promise of weights in `-63..=63`.
-    pub(crate) fn of(isa: Isa, seven_bits: bool) -> Self {
+    /// The fastest exact one; `safe` is the promise of weights whose pairs do not saturate.
+    pub(crate) fn of(isa: Isa, safe: bool) -> Self {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if seven_bits => Self::Maddubs256,
+            Isa::Avx2 if safe => Self::Maddubs256,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Self::Madd256,
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => Self::Vnni256,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if seven_bits => Self::Maddubs512,
+            Isa::Avx512 if safe => Self::Maddubs512,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Self::Madd512,
             #[cfg(target_arch = "x86_64")]
@@ -185,7 +187,7 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Isa::NeonI8mm => Self::NeonI8mm,
             _ => {
-                let _ = seven_bits;
+                let _ = safe;
                 Self::Portable
             }
         }

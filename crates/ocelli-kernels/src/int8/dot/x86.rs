@@ -54,7 +54,7 @@ impl Dot for Madd256 {
     }
 }
 
-/// AVX2 for weights in `-63..=63`: `255 · 63 · 2` fits into 16 bits, so that `vpmaddubsw` does not saturate.
+/// AVX2 for weights that `vpmaddubsw` does not saturate of: in `-63..=63`, or taken apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Maddubs256;
 
@@ -62,6 +62,7 @@ impl Dot for Maddubs256 {
     type L = Avx2;
     type A = __m256i;
     type W = __m256i;
+    const EXCESS: bool = true;
     const ROWS: [usize; 3] = [6, 3, 1];
 
     #[inline(always)]
@@ -159,7 +160,7 @@ impl Dot for Madd512 {
     }
 }
 
-/// AVX-512 without VNNI for weights in `-63..=63`, as [`Maddubs256`].
+/// AVX-512 without VNNI, as [`Maddubs256`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Maddubs512;
 
@@ -167,6 +168,7 @@ impl Dot for Maddubs512 {
     type L = Avx512;
     type A = __m512i;
     type W = __m512i;
+    const EXCESS: bool = true;
     const ROWS: [usize; 3] = [14, 12, 6];
 
     #[inline(always)]

@@ -19,6 +19,37 @@ unsafe fn products(a: __m256i, b: __m256i) -> __m256i {
     product
 }
 
+/// The first `n <= 16` bytes, zeros after them. A copy by a call would cost more than the kernels' arithmetic.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn some(p: *const u8, n: usize) -> __m128i {
+    // SAFETY: two reads that overlap stay within the `n` bytes.
+    unsafe {
+        if n == 16 {
+            return _mm_loadu_si128(p.cast());
+        }
+        if n >= 8 {
+            let low = p.cast::<u64>().read_unaligned();
+            let high = p.add(n - 8).cast::<u64>().read_unaligned();
+            // In two steps: the whole of it goes for eight bytes.
+            let high = high >> (8 * (15 - n)) >> 8;
+            return _mm_set_epi64x(high as i64, low as i64);
+        }
+        let bytes = if n >= 4 {
+            let low = u64::from(p.cast::<u32>().read_unaligned());
+            let high = u64::from(p.add(n - 4).cast::<u32>().read_unaligned());
+            low | high << (8 * (n - 4))
+        } else {
+            let mut bytes = 0;
+            for i in (0..n).rev() {
+                bytes = bytes << 8 | u64::from(*p.add(i));
+            }
+            bytes
+        };
+        _mm_cvtsi64_si128(bytes as i64)
+    }
+}
+
 // SAFETY (all blocks): the trait's contract: the caller runs on AVX2 and the pointers are valid.
 impl Lanes for Avx2 {
     type V = __m256i;
@@ -36,6 +67,13 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn load_codes(p: *const u8) -> __m256i {
         unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn pair_codes(a: *const u8, b: *const u8) -> __m256i {
+        unsafe {
+            let (a, b) = (_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()));
+            _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b))
+        }
     }
     #[inline(always)]
     unsafe fn quotients(p: *const f32, by: f32) -> __m256i {
@@ -122,9 +160,13 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn load_bytes_n(p: *const u8, n: usize) -> __m256i {
         unsafe {
-            let mut copy = [0u8; 32];
-            core::ptr::copy_nonoverlapping(p, copy.as_mut_ptr(), n);
-            _mm256_loadu_si256(copy.as_ptr().cast())
+            if n < 16 {
+                return _mm256_zextsi128_si256(some(p, n));
+            }
+            _mm256_inserti128_si256::<1>(
+                _mm256_castsi128_si256(_mm_loadu_si128(p.cast())),
+                some(p.add(16), n - 16),
+            )
         }
     }
     #[inline(always)]
@@ -132,11 +174,32 @@ impl Lanes for Avx2 {
         unsafe { _mm256_storeu_si256(p.cast(), v) }
     }
     #[inline(always)]
-    unsafe fn store_bytes_n(p: *mut u8, v: __m256i, n: usize) {
+    unsafe fn store_bytes_n(mut p: *mut u8, v: __m256i, n: usize) {
         unsafe {
-            let mut copy = [0u8; 32];
-            _mm256_storeu_si256(copy.as_mut_ptr().cast(), v);
-            core::ptr::copy_nonoverlapping(copy.as_ptr(), p, n);
+            let mut v16 = _mm256_castsi256_si128(v);
+            if n >= 16 {
+                _mm_storeu_si128(p.cast(), v16);
+                if n == 32 {
+                    return _mm_storeu_si128(p.add(16).cast(), _mm256_extracti128_si256::<1>(v));
+                }
+                (p, v16) = (p.add(16), _mm256_extracti128_si256::<1>(v));
+            }
+            if n & 8 != 0 {
+                _mm_storel_epi64(p.cast(), v16);
+                (p, v16) = (p.add(8), _mm_srli_si128::<8>(v16));
+            }
+            let mut rest = _mm_cvtsi128_si64(v16) as u64;
+            if n & 4 != 0 {
+                p.cast::<u32>().write_unaligned(rest as u32);
+                (p, rest) = (p.add(4), rest >> 32);
+            }
+            if n & 2 != 0 {
+                p.cast::<u16>().write_unaligned(rest as u16);
+                (p, rest) = (p.add(2), rest >> 16);
+            }
+            if n & 1 != 0 {
+                *p = rest as u8;
+            }
         }
     }
     #[inline(always)]

@@ -35,6 +35,12 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn load(p: *const i32) -> Self::V;
     /// `LANES` bytes as `i32`, in channel order.
     unsafe fn load_codes(p: *const u8) -> Self::V;
+    /// Pairs of `i16` of `LANES` bytes each.
+    #[inline(always)]
+    unsafe fn pair_codes(a: *const u8, b: *const u8) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { Self::add(Self::load_codes(a), Self::shl(Self::load_codes(b), Self::splat(16))) }
+    }
     /// The nearest integers (half to even) of `LANES` quotients `p / by`, 0 for what is not a number; beyond ±2^30
     /// anything at least as far out.
     unsafe fn quotients(p: *const f32, by: f32) -> Self::V;
