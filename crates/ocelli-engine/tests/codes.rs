@@ -56,15 +56,14 @@ fn attrs(pad: usize, groups: usize) -> ConvAttrs {
 }
 
 /// Every operation on codes: a convolution with a residual, a depthwise one, a sum, a gate, a table, pools, a linear layer.
-fn network() -> Graph {
+fn network(rounding: Rounding) -> Graph {
     let mut m = Hand(Graph::default(), 0);
     let dims = vec![Dim::Batch(1), Dim::Fixed(8), Dim::Fixed(9), Dim::Fixed(7)];
     let x = m.0.add_value("x".to_string(), dims, ElementType::F32);
     m.0.inputs.push(x);
     let (first, rest) = (codes(0.01, 120), codes(0.02, 110));
     let sum = |own, other| CodeSum { own, other, output: rest, bounds: [0, 255] };
-    let layer =
-        |output, sum| CodeLayer { input: first, output, bounds: [0, 255], rounding: Rounding::Fixed, sum };
+    let layer = |output, sum| CodeLayer { input: first, output, bounds: [0, 255], rounding, sum };
     let map = [8, 9, 7];
     let q = m.node(Op::Quantize(first), &[x], &map, ElementType::U8);
     let [w, s, b] = m.weights(&[8, 8, 3, 3], 8, 1);
@@ -79,7 +78,7 @@ fn network() -> Graph {
     let table: Vec<u8> = (0..=255).rev().collect();
     let table = m.constant(&[256], Constant::U8(table.into()));
     let g = m.node(Op::TableCodes, &[g, table], &[8, 1, 1], ElementType::U8);
-    let product = CodeProduct { own: rest, other: codes(0.004, 0), output: first };
+    let product = CodeProduct { own: rest, other: codes(0.004, 0), output: first, rounding };
     let y = m.node(Op::MulCodes(product), &[y, g], &map, ElementType::U8);
     let pool = PoolAttrs {
         kernel: [2, 2],
@@ -98,8 +97,8 @@ fn network() -> Graph {
     m.0
 }
 
-fn stored() -> Vec<u8> {
-    let model = Model::compile(network(), "").expect("compiles");
+fn stored(graph: Graph) -> Vec<u8> {
+    let model = Model::compile(graph, "").expect("compiles");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("codes.ocelli");
     model.save(&path).expect("saves");
@@ -109,17 +108,20 @@ fn stored() -> Vec<u8> {
 #[test]
 fn the_same_codes_as_the_interpreter() {
     let x = random(3 * 8 * 9 * 7, 5);
-    let wanted = interpret(&network(), &[Tensor::new(&[3, 8, 9, 7], x.clone())]).expect("runs")[0].floats();
-    let loaded = load(&stored()).expect("loads");
-    for threads in [1, 2] {
-        let options = RunOptions { threads, pin: false };
-        assert_eq!(loaded.run(3, options, &[&x]).expect("runs")[0], wanted);
+    for rounding in [Rounding::Fixed, Rounding::Float] {
+        let graph = network(rounding);
+        let wanted = interpret(&graph, &[Tensor::new(&[3, 8, 9, 7], x.clone())]).expect("runs")[0].floats();
+        let loaded = load(&stored(graph)).expect("loads");
+        for threads in [1, 2] {
+            let options = RunOptions { threads, pin: false };
+            assert_eq!(loaded.run(3, options, &[&x]).expect("runs")[0], wanted, "{rounding:?}");
+        }
     }
 }
 
 #[test]
 fn kernels_of_other_layers_are_refused() {
-    let (header, data) = parts(&stored());
+    let (header, data) = parts(&stored(network(Rounding::Fixed)));
     let layers = header["packed"].as_array().expect("layers").len();
     assert_eq!(layers, 3);
     for layer in 0..layers {
@@ -148,6 +150,6 @@ proptest! {
 
     #[test]
     fn any_changed_number(which in any::<prop::sample::Index>(), value in number()) {
-        survives(&stored(), which, value);
+        survives(&stored(network(Rounding::Fixed)), which, value);
     }
 }

@@ -194,6 +194,9 @@ pub struct CodeProduct {
     pub other: Codes,
     /// Codes of the product.
     pub output: Codes,
+    /// How products become codes.
+    #[serde(default)]
+    pub rounding: Rounding,
 }
 
 impl CodeProduct {
@@ -206,6 +209,9 @@ impl CodeProduct {
 
     /// The code of the product of `a` and `b`.
     pub fn code(&self, a: u8, b: u8) -> u8 {
+        if self.rounding == Rounding::Float {
+            return self.output.code(self.own.number(a) * self.other.number(b));
+        }
         let product = (i64::from(a) - i64::from(self.own.zero_point))
             * (i64::from(b) - i64::from(self.other.zero_point));
         let code = self.multiplier().apply(product) + i64::from(self.output.zero_point);

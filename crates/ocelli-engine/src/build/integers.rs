@@ -1,10 +1,10 @@
 //! Layers, pools and gates on codes.
 
-use ocelli_graph::codes::{CodeLayer, CodeMean, CodeProduct, CodeSum};
+use ocelli_graph::codes::{CodeLayer, CodeMean, CodeProduct, CodeSum, Rounding};
 use ocelli_graph::{Constant, Node, Op, PoolAttrs};
 use ocelli_kernels::conv::{MAX_TAPS, Window};
 use ocelli_kernels::gemm;
-use ocelli_kernels::int8::arithmetic::{self, Add, Fixed, Target};
+use ocelli_kernels::int8::arithmetic::{self, Add, Fixed, Product, Target};
 use ocelli_kernels::int8::elementwise::Gated;
 use ocelli_kernels::int8::weights::fold_zero;
 use ocelli_kernels::int8::{Isa, MapIn, Requantiser};
@@ -49,14 +49,14 @@ fn requantiser(
     let [low, high] = layer.bounds;
     let target = Target { zero: output.zero_point as u8, low, high };
     match layer.rounding {
-        ocelli_graph::codes::Rounding::Fixed => {
+        Rounding::Fixed => {
             let by: Option<Vec<Fixed>> = scales
                 .iter()
                 .map(|scale| Fixed::new(arithmetic::multiplier(input, *scale, output.scale)))
                 .collect();
             Ok(Requantiser::fixed(bias, &by.ok_or_else(|| too_far(node))?, target))
         }
-        ocelli_graph::codes::Rounding::Float => {
+        Rounding::Float => {
             let by: Vec<f32> = scales
                 .iter()
                 .map(|scale| arithmetic::float_multiplier(input, *scale, output.scale))
@@ -242,7 +242,12 @@ impl Builder<'_> {
             Target { zero: product.output.zero_point as u8, low: 0, high: product.output.highest() as u8 };
         let factor =
             f64::from(product.own.scale) * f64::from(product.other.scale) / f64::from(product.output.scale);
-        let by = Fixed::new(factor).ok_or_else(|| too_far(node))?;
+        let by = match product.rounding {
+            Rounding::Fixed => Product::Fixed(Fixed::new(factor).ok_or_else(|| too_far(node))?),
+            Rounding::Float => {
+                Product::Float([product.own, product.other, product.output].map(|codes| codes.scale))
+            }
+        };
         let zeros = [product.own, product.other].map(|codes| codes.zero_point as u8);
         let (x, gates) = (self.view(node.inputs[0])?, self.view(node.inputs[1])?);
         let pixels = x.shape.get(2..).map_or(1, |rest| rest.iter().product::<usize>());

@@ -1,7 +1,7 @@
 //! Codes and numbers, element by element.
 
 use ocelli_graph::codes::Codes;
-use ocelli_kernels::int8::arithmetic::{self, Add, Fixed, Target};
+use ocelli_kernels::int8::arithmetic::{self, Add, Product, Target};
 use ocelli_kernels::int8::{Isa, elementwise};
 
 use super::nest::Split;
@@ -124,7 +124,7 @@ impl Step for Table {
 /// What is computed from two codes.
 pub(crate) enum Pair {
     Sum(Add),
-    Product { zeros: [u8; 2], by: Fixed, target: Target },
+    Product { zeros: [u8; 2], by: Product, target: Target },
 }
 
 /// A function of two codes.
@@ -155,9 +155,7 @@ impl Step for Combine {
                     let (a, b) = (*own.a.add(of_a + i * a_step), *own.b.add(of_b + i * b_step));
                     *own.y.add(at + i * to) = match &own.pair {
                         Pair::Sum(sum) => sum.apply(a, b),
-                        Pair::Product { zeros, by, target } => {
-                            arithmetic::multiply(a, b, *zeros, *by, *target)
-                        }
+                        Pair::Product { zeros, by, target } => by.apply(a, b, *zeros, *target),
                     };
                 }
             }

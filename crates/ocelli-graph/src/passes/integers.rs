@@ -189,7 +189,7 @@ fn sum(graph: &mut Graph, links: &Links, i: usize, _: Rounding) -> bool {
     take_over(graph, i, last, Op::AddCodes(CodeSum { own, other, output, bounds }), vec![a, b])
 }
 
-fn product(graph: &mut Graph, links: &Links, i: usize, _: Rounding) -> bool {
+fn product(graph: &mut Graph, links: &Links, i: usize, rounding: Rounding) -> bool {
     let Some([(a, own), (b, other)]) = operands(graph, links, i, Binary::Mul) else { return false };
     let Some(last) = reader(graph, links, graph.nodes[i].outputs[0]) else { return false };
     let Op::Quantize(output) = graph.nodes[last].op else { return false };
@@ -199,9 +199,9 @@ fn product(graph: &mut Graph, links: &Links, i: usize, _: Rounding) -> bool {
     };
     // The factor that is repeated goes second.
     if of_a == of_b || gate(&of_a, &of_b) {
-        take_over(graph, i, last, Op::MulCodes(CodeProduct { own, other, output }), vec![a, b])
+        take_over(graph, i, last, Op::MulCodes(CodeProduct { own, other, output, rounding }), vec![a, b])
     } else if gate(&of_b, &of_a) {
-        let swapped = CodeProduct { own: other, other: own, output };
+        let swapped = CodeProduct { own: other, other: own, output, rounding };
         take_over(graph, i, last, Op::MulCodes(swapped), vec![b, a])
     } else {
         false

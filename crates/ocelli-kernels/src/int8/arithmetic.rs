@@ -145,6 +145,32 @@ pub fn multiply(a: u8, b: u8, zeros: [u8; 2], by: Fixed, target: Target) -> u8 {
     requantise_fixed(product, by, target)
 }
 
+/// How a product of two codes becomes one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Product {
+    /// By the multiplier `s_a · s_b / s_y`; see [`multiply`].
+    Fixed(Fixed),
+    /// As ONNX Runtime does, by way of numbers, with the scales `[s_a, s_b, s_y]`; see [`multiply_float`].
+    Float([f32; 3]),
+}
+
+impl Product {
+    /// The product's code.
+    pub fn apply(self, a: u8, b: u8, zeros: [u8; 2], target: Target) -> u8 {
+        match self {
+            Self::Fixed(by) => multiply(a, b, zeros, by, target),
+            Self::Float(scales) => multiply_float(a, b, zeros, scales, target),
+        }
+    }
+}
+
+/// The code of the product of the numbers that two codes stand for: `clamp(rne(x_a · x_b / s_y) + z)` in float32.
+pub fn multiply_float(a: u8, b: u8, zeros: [u8; 2], [of_a, of_b, of_y]: [f32; 3], target: Target) -> u8 {
+    let product = dequantise(a, of_a, zeros[0]) * dequantise(b, of_b, zeros[1]);
+    let code = (product / of_y).round_ties_even() + f32::from(target.zero);
+    code.max(f32::from(target.low)).min(f32::from(target.high)) as u8
+}
+
 /// `clamp(rne(x / scale) + zero, 0, 255)`; what is not a number becomes `zero`.
 pub fn quantise(x: f32, scale: f32, zero: u8) -> u8 {
     // Out of the range of integers the cast saturates, as the clamp would.

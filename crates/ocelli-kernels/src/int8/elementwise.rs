@@ -1,7 +1,9 @@
 //! Functions of one and two codes over runs of memory. Input and output may be the same memory, but not overlap otherwise.
 
 use super::Isa;
-use super::arithmetic::{Add, Fixed, Target, dequantise as dequantise_one, quantise as quantise_one};
+use super::arithmetic::{
+    Add, Fixed, Product, Target, dequantise as dequantise_one, quantise as quantise_one,
+};
 use super::epilogue::Adder;
 use super::lanes::Lanes;
 use super::requantiser::{Bounds, FIXED, Parameters};
@@ -127,8 +129,8 @@ pub struct Gated {
     pub pixels: usize,
     /// Zero points of input and gates.
     pub zeros: [u8; 2],
-    /// `s_x · s_gate / s_y`
-    pub by: Fixed,
+    /// How products become codes.
+    pub by: Product,
     /// The codes of the output.
     pub target: Target,
     /// The output.
@@ -139,10 +141,15 @@ pub struct Gated {
 
 #[inline(always)]
 unsafe fn gate_of<L: Lanes>(g: &Gated, pixels: core::ops::Range<usize>) {
+    let by = match g.by {
+        Product::Fixed(by) => by,
+        // SAFETY: the caller's promise.
+        Product::Float(scales) => return unsafe { gate_float(g, scales, pixels) },
+    };
     let mut start = pixels.start;
     // SAFETY: the maps hold these pixels by the caller's promise.
     unsafe {
-        let parameters = Parameters::<L, FIXED>::uniform(g.by);
+        let parameters = Parameters::<L, FIXED>::uniform(by);
         let bounds = Bounds::<L>::new(g.target);
         let zeros = L::splat_bytes(g.zeros[0]);
         while start < pixels.end {
@@ -176,6 +183,46 @@ unsafe fn gate_of<L: Lanes>(g: &Gated, pixels: core::ops::Range<usize>) {
             }
             start = end;
         }
+    }
+}
+
+/// Channels whose gates are numbers at once.
+const GATES: usize = 64;
+
+/// The same by way of numbers.
+#[inline(always)]
+unsafe fn gate_float(g: &Gated, scales: [f32; 3], pixels: core::ops::Range<usize>) {
+    let [of_x, of_gate, of_y] = scales;
+    let zero = f32::from(g.zeros[0]);
+    let (low, high) = (f32::from(g.target.low), f32::from(g.target.high));
+    let (to, mut start) = (f32::from(g.target.zero), pixels.start);
+    while start < pixels.end {
+        let picture = start / g.pixels;
+        let end = pixels.end.min((picture + 1) * g.pixels);
+        for c in (0..g.channels).step_by(GATES) {
+            let n = (g.channels - c).min(GATES);
+            let mut gates = [0f32; GATES];
+            for (i, gate) in gates.iter_mut().enumerate().take(n) {
+                // SAFETY: every picture has its gates.
+                let code = unsafe { *g.gates.add(picture * g.channels + c + i) };
+                *gate = dequantise_one(code, of_gate, g.zeros[1]);
+            }
+            for pixel in start..end {
+                // SAFETY: the maps hold these pixels by the caller's promise.
+                let (x, y) = unsafe { (g.x.add(pixel * g.x_stride + c), g.y.add(pixel * g.y_stride + c)) };
+                for (i, gate) in gates.iter().enumerate().take(n) {
+                    // Codes are small whole numbers: their differences are exact, and so is the sum with the zero
+                    // point wherever it is not cut off.
+                    // SAFETY: as above.
+                    unsafe {
+                        let number = (f32::from(*x.add(i)) - zero) * of_x;
+                        let code = (number * gate / of_y).round_ties_even() + to;
+                        *y.add(i) = code.max(low).min(high) as u8;
+                    }
+                }
+            }
+        }
+        start = end;
     }
 }
 

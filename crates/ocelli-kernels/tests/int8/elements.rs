@@ -1,7 +1,7 @@
 //! Pools, sums, gates and tables of codes against their plain twins.
 
 use ocelli_kernels::int8::arithmetic::{
-    Add, Fixed, dequantise, mean, mean_multiplier, multiply, quantise, requantise_fixed,
+    Add, Fixed, Product, dequantise, mean, mean_multiplier, quantise, requantise_fixed,
 };
 use ocelli_kernels::int8::elementwise::{self, Gated};
 use ocelli_kernels::int8::pool::Kind;
@@ -59,16 +59,18 @@ proptest! {
     #[test]
     fn gates(
         pictures in 1usize..4, pixels in 1usize..20, channels in 1usize..150, zeros in any::<[u8; 2]>(),
-        m in prop_oneof![1e-4f64..0.1, 1e-9f64..1000.0], target in target(), gap in 0usize..3, seed in any::<u64>(),
+        m in prop_oneof![1e-4f64..0.1, 1e-9f64..1000.0], target in target(), gap in 0usize..3, seed in any::<u64>(), float in any::<bool>(),
     ) {
-        let by = Fixed::new(m).unwrap();
+        // With powers of two, products lie halfway between codes.
+        let scales = [0.5, if channels % 2 == 0 { 0.25 } else { m as f32 }, 16.0];
+        let by = if float { Product::Float(scales) } else { Product::Fixed(Fixed::new(m).unwrap()) };
         let (x, gates) = (codes(pictures * pixels * channels, seed), codes(pictures * channels, seed ^ 1));
         let y_stride = channels + gap;
         let mut expected = vec![9; pictures * pixels * y_stride];
         for (i, q) in x.iter().enumerate() {
             let (pixel, c) = (i / channels, i % channels);
             let gate = gates[pixel / pixels * channels + c];
-            expected[pixel * y_stride + c] = multiply(*q, gate, zeros, by, target);
+            expected[pixel * y_stride + c] = by.apply(*q, gate, zeros, target);
         }
         for isa in Isa::available() {
             let mut y = vec![9; expected.len()];
