@@ -12,6 +12,8 @@
 //! | 64.. | the header: JSON, then zeros up to a multiple of 64 |
 //! | .. | the data: `f32`, `i64` and bytes, every piece at a multiple of 64 |
 //!
+//! Weights of four bits and fewer (`-8..=7`) are stored two per byte, the first in the lower half, in two's complement.
+//!
 //! The header holds the graph and says where each constant and each layer's packed weights lie. Packed weights do not
 //! depend on the processor. Everything is checked before it is used: lengths against the file, checksums, the graph
 //! against itself, weights against the layers they belong to.
@@ -33,7 +35,7 @@ use crate::prepare::{self, Kernel, Packed};
 
 const MAGIC: [u8; 8] = *b"OCELLI\r\n";
 /// Raised whenever a reader of the last version would misread the file.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX: usize = 64;
 const ALIGN: usize = 64;
 /// Longest header that is believed: a graph of a hundred thousand nodes takes less.
@@ -78,7 +80,37 @@ struct PackedPlace {
     node: usize,
     kernel: Kernel,
     start: usize,
+    /// Words once it is unpacked.
     len: usize,
+    /// Whether its weights are stored two per byte.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    halves: bool,
+}
+
+/// Packed weights as they are stored, where that is two per byte.
+fn halved(graph: &Graph, node: usize, packed: &Packed) -> Option<Vec<u8>> {
+    let count = prepare::weight_bytes(graph, graph.nodes.get(node)?, packed.kernel)?;
+    let bytes = bytes_of(&packed.weights);
+    let (weights, rest) = bytes.split_at_checked(count)?;
+    if !weights.iter().all(|&w| (-8..8).contains(&(w as i8))) {
+        return None;
+    }
+    let halves = weights.as_chunks().0.iter().map(|[low, high]| low & 15 | high << 4);
+    Some(halves.chain(rest.iter().copied()).collect())
+}
+
+/// The words of `stored`, whose first `count` bytes were weights.
+fn unhalved(stored: &[u8], count: usize) -> Vec<f32> {
+    let (halves, rest) = stored.split_at(count / 2);
+    let signed = |half: u8| ((half << 4) as i8 >> 4) as u8;
+    let bytes: Vec<u8> =
+        halves.iter().flat_map(|two| [signed(*two), signed(two >> 4)]).chain(rest.iter().copied()).collect();
+    bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+}
+
+/// Bytes of a layer's packed weights in a file.
+pub(crate) fn stored_bytes(graph: &Graph, node: usize, packed: &Packed) -> usize {
+    halved(graph, node, packed).map_or(4 * packed.weights.len(), |stored| stored.len())
 }
 
 /// Writes pieces one after the other and remembers what a checksum needs.
@@ -135,7 +167,9 @@ pub(crate) fn save(model: &Model, path: &Path) -> Result<(), EngineError> {
     let constants = constants.collect();
     let layers = packed.iter().map(|(&node, packed)| {
         let len = packed.weights.len();
-        PackedPlace { node, kernel: packed.kernel, start: place(len * 4), len }
+        let stored = halved(graph, node, packed);
+        let bytes = stored.as_ref().map_or(len * 4, Vec::len);
+        PackedPlace { node, kernel: packed.kernel, start: place(bytes), len, halves: stored.is_some() }
     });
     let header = Header {
         name: graph.name.clone(),
@@ -176,8 +210,11 @@ pub(crate) fn save(model: &Model, path: &Path) -> Result<(), EngineError> {
                 }
             }
         }
-        for packed in packed.values() {
-            data.piece(&bytes_of(&packed.weights))?;
+        for (&node, packed) in packed {
+            match halved(graph, node, packed) {
+                Some(stored) => data.piece(&stored)?,
+                None => data.piece(&bytes_of(&packed.weights))?,
+            }
         }
         let (data_len, data_sum) = (data.at, data.sum.finalize());
         let mut prefix = [0u8; PREFIX];
@@ -319,7 +356,13 @@ fn parse(map: &Arc<Mmap>) -> Result<Model, String> {
         if p.len != expected {
             return Err(format!("{}: {} packed weights, expected {expected}", node.name, p.len));
         }
-        let weights = if cfg!(target_endian = "little") {
+        let weights = if p.halves {
+            let count = prepare::weight_bytes(&graph, node, p.kernel).filter(|count| count.is_multiple_of(4));
+            let count = count.ok_or_else(|| format!("{}: weights of this kind have no halves", node.name))?;
+            // Shorter than the words, which were checked above.
+            let stored = piece(p.start, p.len * 4 - count / 2, 1)?;
+            Blob::try_from(unhalved(stored, count)).ok()
+        } else if cfg!(target_endian = "little") {
             Blob::mapped(map, data_start.saturating_add(p.start), p.len)
         } else {
             let bytes = piece(p.start, p.len, 4)?;

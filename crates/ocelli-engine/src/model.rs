@@ -138,19 +138,24 @@ impl Model {
         &self.parts.graph
     }
 
-    /// Bytes of packed weights and of constants.
+    /// Bytes of packed weights and of constants in a file.
     pub fn weight_bytes(&self) -> u64 {
-        let packed: usize = self.parts.packed.values().map(|packed| 4 * packed.weights.len()).sum();
+        let of = |(&node, packed)| crate::file::stored_bytes(&self.parts.graph, node, packed);
+        let packed: usize = self.parts.packed.iter().map(of).sum();
         let constants = self.parts.graph.constants.values();
         let constants: usize = constants.map(|constant| constant.len() * constant.element().bytes()).sum();
         (packed + constants) as u64
     }
 
-    /// The layers with packed weights, in order: their nodes, the kernels that compute them, and the bytes of their weights.
+    /// The layers with packed weights, in order: their nodes, the kernels that compute them, and the bytes of their weights in a file.
     pub fn layers(&self) -> impl Iterator<Item = (&Node, &'static str, u64)> {
         let of = |(&index, packed): (&usize, &Packed)| {
             let node = self.parts.graph.nodes.get(index)?;
-            Some((node, packed.kernel.name(), 4 * packed.weights.len() as u64))
+            Some((
+                node,
+                packed.kernel.name(),
+                crate::file::stored_bytes(&self.parts.graph, index, packed) as u64,
+            ))
         };
         self.parts.packed.iter().filter_map(of).collect::<Vec<_>>().into_iter()
     }

@@ -17,7 +17,7 @@ use crate::blob::Blob;
 use crate::error::EngineError;
 
 use codes::pack_codes;
-pub(crate) use codes::{LayerWeights, can_compute_codes};
+pub(crate) use codes::{LayerWeights, can_compute_codes, weight_bytes};
 
 /// Which kernel computes a layer with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -119,6 +119,45 @@ fn the_same_codes_as_the_interpreter() {
     }
 }
 
+/// Weights of four bits take half a byte each, and are the same weights.
+#[test]
+fn four_bits_take_half_a_byte() {
+    let mut graph = network(Rounding::Fixed);
+    let whole = stored(graph.clone()).len();
+    let mut saved = 0;
+    for constant in graph.constants.values_mut() {
+        if let Constant::I8(weights) = constant {
+            saved += weights.len() / 2;
+            *weights = weights.iter().map(|w| w >> 4).collect();
+        }
+    }
+    let x = random(3 * 8 * 9 * 7, 5);
+    let options = RunOptions { threads: 1, pin: false };
+    let wanted = interpret(&graph, &[Tensor::new(&[3, 8, 9, 7], x.clone())]).expect("runs")[0].floats();
+    let file = stored(graph);
+    // Panels hold more weights than the layers; the header says a little more.
+    assert!(file.len() + saved < whole, "{} {whole}", file.len());
+    let model = load(&file).expect("loads");
+    assert_eq!(model.run(3, options, &[&x]).expect("runs")[0], wanted);
+    // Saved again, it is the same file.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("again.ocelli");
+    model.save(&path).expect("saves");
+    assert!(std::fs::read(path).expect("reads") == file);
+    // Halves where there are none, or none where there are, do not fit the data's end or the layer.
+    let (header, data) = parts(&file);
+    for layer in 0..3 {
+        let mut header = header.clone();
+        let end = header["packed"][layer].as_object_mut().expect("a layer");
+        end.insert("len".to_string(), 1_000_000.into());
+        assert!(load(&assemble_file(header.to_string().as_bytes(), &data)).is_err());
+    }
+    let mut cut = header.clone();
+    cut["packed"][2]["start"] = (data.len() - 8).into();
+    let error = load(&assemble_file(cut.to_string().as_bytes(), &data)).expect_err("cut short");
+    assert!(error.contains("outside of the data"), "{error}");
+}
+
 #[test]
 fn kernels_of_other_layers_are_refused() {
     let (header, data) = parts(&stored(network(Rounding::Fixed)));

@@ -68,7 +68,7 @@ fn other_files_and_later_versions_say_what_they_are() {
     let mut later = bytes.clone();
     later[8] = 9;
     assert!(
-        load(&later).expect_err("a later version").contains("format version 9; this program reads version 2")
+        load(&later).expect_err("a later version").contains("format version 9; this program reads version 3")
     );
     let mut huge = bytes.clone();
     huge[16..24].copy_from_slice(&u64::MAX.to_le_bytes());

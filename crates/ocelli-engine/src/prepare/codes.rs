@@ -91,6 +91,12 @@ pub(super) fn packed_len(graph: &Graph, node: &Node, kernel: Kernel) -> Result<u
     Ok(CodesShape::of(graph, node)?.len(kernel))
 }
 
+/// Bytes of a layer's packed weights that are weights, from the first on.
+pub(crate) fn weight_bytes(graph: &Graph, node: &Node, kernel: Kernel) -> Option<usize> {
+    let codes = matches!(kernel, Kernel::DenseCodes | Kernel::DepthwiseCodes);
+    codes.then(|| CodesShape::of(graph, node).ok().map(|shape| shape.all_bytes(kernel))).flatten()
+}
+
 /// Whether `kernel` computes layer `node` on codes; its weights may come from a file.
 pub(crate) fn can_compute_codes(graph: &Graph, node: &Node, kernel: Kernel) -> bool {
     match kernel {
