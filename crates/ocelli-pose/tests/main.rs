@@ -1,0 +1,4 @@
+//! Tests of ocelli-pose.
+
+mod bvh;
+mod geometry;
