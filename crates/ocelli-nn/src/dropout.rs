@@ -25,6 +25,13 @@ impl Dropout {
         let shape = x.dims();
         drop(x, self.probability, self.training.is_enabled(), shape)
     }
+
+    /// One decision for everything along `axes`: `[1]` drops whole channels of `[batch, places, channels]` (PyTorch's `dropout2d`).
+    pub fn forward_alike<const D: usize, const A: usize>(&self, x: Tensor<D>, axes: [usize; A]) -> Tensor<D> {
+        let mut shape = x.dims();
+        axes.into_iter().for_each(|axis| shape[axis] = 1);
+        drop(x, self.probability, self.training.is_enabled(), shape)
+    }
 }
 
 /// Stochastic depth: zeroes the whole residual branch of a sample with probability `probability`

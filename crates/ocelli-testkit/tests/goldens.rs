@@ -99,6 +99,11 @@ fn noisy_supervision_bnn() {
 }
 
 #[test]
+fn gridconv() {
+    run("gridconv");
+}
+
+#[test]
 fn versatile_filters() {
     run("versatile_filters");
 }

@@ -6,6 +6,7 @@ mod baselines;
 mod drnet;
 mod elastic_link;
 mod ghostnet;
+mod gridconv;
 mod noisy_binary;
 mod parameternet;
 mod penal_connection;
@@ -23,6 +24,9 @@ use crate::run::{Names, Outputs, device, run_module};
 
 /// Runs `case` and compares; the error says why it could not be run.
 pub fn check(case: &Case) -> Result<Vec<Comparison>> {
+    if case.system == "gridconv" {
+        return gridconv::check(case);
+    }
     Ok(compare(case, &build_and_run(case)?))
 }
 

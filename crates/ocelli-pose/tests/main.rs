@@ -1,0 +1,5 @@
+//! Tests of ocelli-pose.
+
+mod bvh;
+mod geometry;
+mod npz;
