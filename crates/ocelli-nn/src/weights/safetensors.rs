@@ -63,9 +63,18 @@ pub fn write(
         .map(|(name, (dtype, shape, bytes))| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(refused)?;
-    let metadata: HashMap<String, String> = std::iter::once(("format".to_string(), "pt".to_string()))
-        .chain(description.map(|text| (METADATA_KEY.to_string(), text.to_string())))
-        .collect();
-    let bytes = serialize(views, Some(metadata)).map_err(refused)?;
+    let bytes = serialize(views, Some(in_order(description))).map_err(refused)?;
     replace(path, &bytes).map_err(WeightsError::io(path))
+}
+
+/// The metadata, its format first. Every map has an order of its own, in which its entries are written; the same model
+/// should be the same bytes.
+fn in_order(description: Option<&str>) -> HashMap<String, String> {
+    loop {
+        let mut entries = HashMap::from([("format".to_string(), "pt".to_string())]);
+        entries.extend(description.map(|text| (METADATA_KEY.to_string(), text.to_string())));
+        if entries.keys().next().is_some_and(|key| key == "format") {
+            return entries;
+        }
+    }
 }

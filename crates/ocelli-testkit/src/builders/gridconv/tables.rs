@@ -51,7 +51,8 @@ pub(super) fn metrics(case: &Case) -> Result<Vec<Comparison>> {
     let json = &case.json;
     let compare =
         |name: &str, found: Vec<f64>| numbers(name, &found, &list(&json[name]), Measure::Absolute, tolerance);
-    let each = |of: fn(&[[f64; 3]], &[[f64; 3]]) -> f64| pairs.iter().map(|(t, p)| of(t, p)).collect();
+    type Error = fn(&[[f64; 3]], &[[f64; 3]]) -> f64;
+    let each = |of: Error| pairs.iter().map(|(t, p)| of(t, p)).collect();
     let mut found = vec![
         compare("mpjpe", each(mpjpe)),
         compare("pa_mpjpe", each(pa_mpjpe)),
