@@ -7,14 +7,23 @@
 
 pub mod bvh;
 pub mod camera;
+pub mod data;
+pub mod deploy;
 pub mod error;
 pub mod grid;
+pub mod keypoints;
 pub mod lifter;
 pub mod metrics;
+pub mod model_file;
+pub mod output;
 pub mod picture;
 pub mod procrustes;
+pub mod runner;
 pub mod schedule;
 pub mod sgt;
 pub mod skeleton;
+pub mod train;
 
 pub use error::PoseError;
+pub use model_file::Model;
+pub use runner::Runner;

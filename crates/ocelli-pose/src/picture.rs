@@ -51,8 +51,7 @@ pub fn coco_to_17(coco: &Pose2) -> Pose2 {
         sum.map(|value| value * share)
     };
     let mut pose = COCO_SOURCES.map(mean);
-    let middle = |a: [f32; 2], b: [f32; 2]| [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])];
-    pose[7] = middle(pose[0], pose[8]);
+    pose[7] = [0.5 * (pose[0][0] + pose[8][0]), 0.5 * (pose[0][1] + pose[8][1])];
     let (face, thorax) = (mean(&[1, 2, 3, 4]), pose[8]);
     pose[10] = [face[0] + 0.5 * (face[0] - thorax[0]), face[1] + 0.5 * (face[1] - thorax[1])];
     pose

@@ -2,3 +2,4 @@
 
 mod bvh;
 mod geometry;
+mod npz;

@@ -27,5 +27,6 @@ pub use ocelli_image as image;
 pub use ocelli_image::classify::{Classification, Classifier, Guess};
 pub use ocelli_image::{Network, NetworkConfig, zoo};
 pub use ocelli_nn as nn;
+pub use ocelli_pose as pose;
 pub use ocelli_report as report;
 pub use ocelli_train as train;

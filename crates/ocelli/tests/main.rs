@@ -9,5 +9,6 @@ mod engine;
 mod export;
 mod hub;
 mod models;
+mod pose;
 mod train;
 mod use_model;

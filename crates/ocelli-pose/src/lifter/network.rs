@@ -8,6 +8,8 @@ use super::net::GridNet;
 
 /// A lifting network: `[batch, 17, 2]` normalised joints in, `[batch, 17, 3]` metres relative to the pelvis out.
 #[derive(Module, Debug)]
+// One exists at a time.
+#[allow(clippy::large_enum_variant)]
 pub enum Lifter {
     /// On a grid.
     Grid(GridNet),

@@ -7,6 +7,7 @@ mod export;
 mod image;
 mod models;
 mod output;
+mod pose;
 mod quickstart;
 mod repro;
 
@@ -59,6 +60,9 @@ enum Command {
     /// Train, evaluate and use image networks
     #[command(subcommand)]
     Image(image::Image),
+    /// Lift 2D human poses to 3D; train and judge networks for it
+    #[command(subcommand)]
+    Pose(Box<pose::Pose>),
     /// List the networks and show one
     #[command(subcommand)]
     Models(models::Models),
@@ -130,6 +134,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     match command {
         Command::Quickstart(command) => command.run(&global),
         Command::Image(command) => command.run(&global),
+        Command::Pose(command) => command.run(&global),
         Command::Models(command) => command.run(),
         Command::Bench(command) => command.run(&global),
         Command::Export(command) => command.run(&global),

@@ -1,6 +1,6 @@
 //! `ocelli repro`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use ocelli_train::ProgressStyle;
 use super::Global;
 use super::output::{line, table};
 use super::quickstart::unpack;
-use crate::repro::{RunOptions, chart, experiment, experiments, markdown, run};
+use crate::repro::{RunOptions, chart, experiment, experiments, gridconv, markdown, run};
 
 /// Re-run the papers' claims in small.
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub enum Repro {
     Run {
         /// Which one
         name: String,
-        /// CIFAR-10 binary files, or any other pictures
+        /// CIFAR-10 binary files, or any other pictures; motion capture for gridconv
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Seeds per arm
@@ -47,15 +47,25 @@ impl Repro {
     pub(super) fn run(self, global: &Global) -> Result<ExitCode> {
         match self {
             Self::List => {
-                let rows: Vec<Vec<String>> = experiments()
+                let mut rows: Vec<Vec<String>> = experiments()
                     .iter()
                     .map(|e| vec![e.name.to_string(), e.arms.len().to_string(), e.expectation.to_string()])
                     .collect();
+                rows.push(vec![gridconv::NAME.into(), "7".into(), gridconv::EXPECTATION.into()]);
                 line(&table(&["name", "arms", "expectation"], &rows, &[1]))?;
+            }
+            Self::Run { name, data, seeds, epochs, output, .. } if name == gridconv::NAME => {
+                let Some(data) = data else {
+                    bail!(
+                        "{name} needs motion capture: name it with --data (what `ocelli pose train` takes)"
+                    );
+                };
+                poses(data, seeds, epochs, &output, global)?;
             }
             Self::Run { name, data, seeds, epochs, img_size, output } => {
                 let Some(experiment) = experiment(&name) else {
-                    let known: Vec<&str> = experiments().iter().map(|e| e.name).collect();
+                    let mut known: Vec<&str> = experiments().iter().map(|e| e.name).collect();
+                    known.push(gridconv::NAME);
                     bail!("no experiment called '{name}'; there are {}", known.join(", "));
                 };
                 std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
@@ -103,4 +113,36 @@ impl Repro {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The experiment on poses, whose results are millimetres.
+fn poses(data: PathBuf, seeds: u64, epochs: Option<usize>, output: &Path, global: &Global) -> Result<()> {
+    std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
+    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut command = format!("ocelli repro run {} --data {name} --seeds {seeds}", gridconv::NAME);
+    if let Some(epochs) = epochs {
+        command += &format!(" --epochs {epochs}");
+    }
+    if let Some(threads) = global.threads {
+        command += &format!(" --threads {threads}");
+    }
+    let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
+    let options = gridconv::Options { data, seeds, epochs, style, device: global.device()? };
+    let results = gridconv::run(&options, &|text| {
+        if !global.quiet {
+            eprintln!("{text}");
+        }
+    })?;
+    let page = gridconv::markdown(&results, &command);
+    for (ending, text) in [
+        ("md", page.clone()),
+        ("json", serde_json::to_string_pretty(&results)?),
+        ("svg", gridconv::chart(&results)),
+    ] {
+        let path = output.join(format!("{}.{ending}", gridconv::NAME));
+        write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    line(&page)?;
+    eprintln!("written to {}", output.display());
+    Ok(())
 }

@@ -3,6 +3,7 @@
 mod addernet;
 mod drnet;
 mod experiments;
+pub mod gridconv;
 mod noisy;
 mod quantisation;
 mod run;

@@ -1,0 +1,277 @@
+//! `ocelli pose`: motion capture in, networks out; keypoints in, skeletons out.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::common::{fails, ocelli, run};
+
+fn capture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/pose/131_03.bvh")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A standing person in Human3.6M's order, in pixels of a 1000 x 1000 picture.
+fn person() -> Vec<[f32; 3]> {
+    let joints = [
+        [500, 500],
+        [470, 505],
+        [465, 610],
+        [460, 710],
+        [530, 505],
+        [535, 610],
+        [540, 710],
+        [500, 440],
+        [500, 380],
+        [500, 350],
+        [500, 320],
+        [545, 390],
+        [565, 460],
+        [570, 520],
+        [455, 390],
+        [435, 460],
+        [430, 520],
+    ];
+    joints.iter().map(|&[x, y]| [x as f32, y as f32, 0.9]).collect()
+}
+
+fn write(folder: &Path, name: &str, value: &Value) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, value.to_string()).unwrap();
+    path
+}
+
+fn train_args<'a>(data: &'a str, output: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    let mut args =
+        vec!["pose", "train", "--data", data, "--val-fraction", "0.2", "--rate", "15", "--hidden", "16"];
+    args.extend(["--blocks", "1", "--batch-size", "32", "--epochs", epochs, "--scale", "0.9,1.1", "--turn"]);
+    args.extend(["--output", output, "--threads", "1", "--quiet"]);
+    args
+}
+
+#[test]
+fn a_network_learns_from_motion_capture_and_lifts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, output) = (capture(), folder.path().join("run"));
+    let (out, _) = run(&train_args(text(&data), text(&output), "24"), 0);
+    assert!(out.contains("MPJPE") && out.contains("best.safetensors"), "{out}");
+    let metrics = std::fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    let error = |line: &str| -> f64 {
+        serde_json::from_str::<Value>(line).unwrap()["metrics"]["mpjpe_mm"].as_f64().unwrap()
+    };
+    let errors: Vec<f64> = metrics.lines().map(error).collect();
+    assert!(errors.len() == 24 && errors[23] < 0.7 * errors[0], "{errors:?}");
+
+    let eval =
+        ["pose", "eval", "--data", text(&data), "--val-fraction", "0.2", "--rate", "15", "--format", "json"];
+    let (out, _) = run(&[&eval[..], &["--model", text(&output)]].concat(), 0);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let (engine, burn) = (report["mean_over_actions"]["mpjpe"].as_f64().unwrap(), *errors.last().unwrap());
+    let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!((engine - best).abs() < 0.01, "engine {engine}, training {burn}");
+
+    let input =
+        write(folder.path(), "one.json", &json!({"size": [1000, 1000], "people": [{"keypoints": person()}]}));
+    let (out, err) = run(&["pose", "lift", text(&input), "--model", text(&output)], 0);
+    let lifted: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(lifted["frames"][0]["people"][0]["joints"].as_array().unwrap().len(), 17);
+    assert!(err.contains("h36m (detected)"), "{err}");
+}
+
+#[test]
+fn the_same_settings_reach_the_same_bits_and_a_finished_run_resumes_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = capture();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    run(&train_args(text(&data), text(&whole), "3"), 0);
+    run(&train_args(text(&data), text(&parts), "3"), 0);
+    // Stops in the middle are tested in the trainer.
+    run(&["pose", "train", "--resume", text(&parts), "--quiet", "--threads", "1"], 0);
+    let bytes = |run: &Path| std::fs::read(run.join("best.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&parts), "the same settings lead to other weights");
+    let error = fails(&train_args(text(&data), text(&parts), "3"));
+    assert!(error.contains("--resume"), "{error}");
+}
+
+#[test]
+fn the_shipped_network_writes_files_for_other_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut frames = Vec::new();
+    for step in 0..4 {
+        let moved: Vec<[f32; 3]> = person().iter().map(|&[x, y, s]| [x + 3.0 * step as f32, y, s]).collect();
+        let mut second = moved.iter().map(|&[x, y, s]| [x + 200.0, y, s]).collect::<Vec<_>>();
+        if step == 2 {
+            second[16][2] = 0.1;
+        }
+        frames.push(json!({"people": [{"id": "a", "keypoints": moved}, {"id": "b", "keypoints": second}]}));
+    }
+    let clip = json!({"size": [1000, 1000], "order": "h36m", "frames": frames});
+    let input = write(folder.path(), "clip.json", &clip);
+    let at = |name: &str| folder.path().join(name);
+    let (svg, bvh, gltf, out) = (at("c.svg"), at("c.bvh"), at("c.gltf"), at("c.out.json"));
+    let (_, err) = run(
+        &[
+            "pose",
+            "lift",
+            text(&input),
+            "--svg",
+            text(&svg),
+            "--bvh",
+            text(&bvh),
+            "--gltf",
+            text(&gltf),
+            "-o",
+            text(&out),
+        ],
+        0,
+    );
+    assert!(err.contains("8 of 8 people in 4 frames") && err.contains("1 missing"), "{err}");
+    let picture = std::fs::read_to_string(&svg).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("<animate") && !picture.contains("NaN"));
+    for person in ["a", "b"] {
+        let motion = std::fs::read_to_string(at(&format!("c-{person}.bvh"))).unwrap();
+        assert!(motion.contains("Frames: 4"), "{motion}");
+        let scene: Value =
+            serde_json::from_str(&std::fs::read_to_string(at(&format!("c-{person}.gltf"))).unwrap()).unwrap();
+        assert_eq!(scene["animations"][0]["channels"].as_array().unwrap().len(), 17);
+        let bytes = scene["buffers"][0]["byteLength"].as_u64().unwrap();
+        let end = |view: &Value| view["byteOffset"].as_u64().unwrap() + view["byteLength"].as_u64().unwrap();
+        assert!(scene["bufferViews"].as_array().unwrap().iter().all(|view| end(view) <= bytes));
+    }
+    let lifted: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!(lifted["frames"][2]["people"][1]["filled"], json!(["right_wrist"]));
+    // A standing person: the head is above the pelvis, the ankles below (y is down).
+    let joints = &lifted["frames"][0]["people"][0]["joints"];
+    assert!(joints[10][1].as_f64().unwrap() < -0.3 && joints[3][1].as_f64().unwrap() > 0.4, "{joints}");
+}
+
+#[test]
+fn coco_results_are_recognised_and_streams_answered_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let coco: Vec<f32> = [
+        [500, 330],
+        [510, 320],
+        [490, 320],
+        [520, 325],
+        [480, 325],
+        [545, 390],
+        [455, 390],
+        [565, 460],
+        [435, 460],
+        [570, 520],
+        [430, 520],
+        [530, 505],
+        [470, 505],
+        [535, 610],
+        [465, 610],
+        [540, 710],
+        [460, 710],
+    ]
+    .iter()
+    .flat_map(|&[x, y]| [x as f32, y as f32, 0.8])
+    .collect();
+    let results = json!([{"image_id": 7, "category_id": 1, "keypoints": coco, "score": 0.9}]);
+    let input = write(folder.path(), "coco.json", &results);
+    let (out, err) = run(&["pose", "lift", text(&input), "--size", "1000x1000"], 0);
+    let lifted: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&lifted["frames"][0]["frame"], &lifted["input_order"]), (&json!("7"), &json!("coco")));
+    assert!(err.contains("biased"), "{err}");
+
+    let bare = json!({"people": [{"keypoints": coco}]}).to_string();
+    let lines = format!("{bare}\nnot json\n{bare}\n");
+    let output =
+        ocelli().args(["pose", "lift", "-", "--size", "1000x1000"]).write_stdin(lines).output().unwrap();
+    let answers: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[2]["people"][0]["lifted"], json!(true));
+    assert!(answers[1]["error"].as_str().unwrap().contains("JSON"));
+}
+
+#[test]
+fn bad_keypoints_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let lift = |value: &Value| {
+        fails(&["pose", "lift", text(&write(folder.path(), "bad.json", value)), "--order", "h36m"])
+    };
+    let whole = |points: Value| json!({"size": [1000, 1000], "people": [{"keypoints": points}]});
+    let error = lift(&whole(json!(person()[..15])));
+    assert!(error.contains("bad.json") && error.contains("15 joints, expected 17"), "{error}");
+    let error = lift(&whole(json!([["NaN", 2.0]])));
+    assert!(error.contains("no finite number"), "{error}");
+    let flat: Vec<[f32; 3]> = person().iter().map(|&[x, _, s]| [x, 500.0, s]).collect();
+    let error = lift(&whole(json!(flat)));
+    assert!(error.contains("no height"), "{error}");
+    let unseen: Vec<[f32; 3]> = person().iter().map(|&[x, y, _]| [x, y, 0.1]).collect();
+    let error = lift(&whole(json!(unseen)));
+    assert!(error.contains("below 0.3") && error.contains("no earlier frame"), "{error}");
+    let error = lift(&json!({"people": [{"keypoints": person()}]}));
+    assert!(error.contains("--size"), "{error}");
+    let path = folder.path().join("cut.json");
+    std::fs::write(&path, &whole(json!(person())).to_string()[..60]).unwrap();
+    assert!(fails(&["pose", "lift", text(&path)]).contains("truncated"));
+    std::fs::write(&path, "{\"size\": [1000, 1000], \"people\": [{\"keypoints\": [NaN, 1]}]}").unwrap();
+    assert!(fails(&["pose", "lift", text(&path)]).contains("cut.json"));
+    assert!(fails(&["pose", "lift", text(&folder.path().join("none.json"))]).contains("none.json"));
+    assert!(fails(&["pose", "lift", text(&path), "--model", "nothing"]).contains("no such model"));
+}
+
+#[test]
+fn bad_motion_capture_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |path: &Path| {
+        fails(&["pose", "train", "--data", text(path), "--output", text(&folder.path().join("run"))])
+    };
+    let good = std::fs::read_to_string(capture()).unwrap();
+    let path = folder.path().join("bad.bvh");
+    std::fs::write(&path, good.lines().take(500).collect::<Vec<_>>().join("\n")).unwrap();
+    assert!(train(&path).contains("the file ends after"));
+    std::fs::write(&path, good.replace("RightKnee", "Tentacle")).unwrap();
+    let error = train(&path);
+    assert!(
+        error.contains("unknown joints") && error.contains("RightKnee") && error.contains("--joint-map"),
+        "{error}"
+    );
+    // Digits behind OFFSET only: a skeleton of no size.
+    let flat: String = good
+        .lines()
+        .map(|line| {
+            if line.trim_start().starts_with("OFFSET") {
+                "OFFSET 0 0 0\n".into()
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    std::fs::write(&path, flat).unwrap();
+    assert!(train(&path).contains("height of 0"));
+    assert!(train(&capture()).contains("one subject"));
+    let archive = folder.path().join("data_3d.npz");
+    std::fs::write(&archive, b"PK\x03\x04 and no more").unwrap();
+    assert!(train(&archive).contains("data_3d.npz"));
+    assert!(train(&folder.path().join("absent.npz")).contains("absent.npz"));
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(train(&empty).contains("no .bvh file"));
+    let compact = folder.path().join("c.safetensors");
+    run(&["pose", "import", text(&capture()), "--rate", "10", "-o", text(&compact)], 0);
+    let index = std::fs::read_to_string(compact.with_extension("json")).unwrap();
+    std::fs::write(compact.with_extension("json"), index.replace("\"frames\": 92", "\"frames\": 9999999"))
+        .unwrap();
+    let error = train(&compact);
+    assert!(error.contains("c.json") && error.contains("9999999"), "{error}");
+    std::fs::write(&compact, b"short").unwrap();
+    assert!(train(&compact).contains("not a safetensors file"));
+}
+
+#[test]
+fn the_bench_says_what_it_timed() {
+    let (out, _) = run(&["pose", "bench", "--batch", "16", "--rounds", "2", "--threads", "1"], 0);
+    assert!(out.contains("poses/s") && out.contains("one pose"), "{out}");
+}
