@@ -83,13 +83,13 @@ fn a_network_learns_from_motion_capture_and_lifts() {
 }
 
 #[test]
-fn a_stopped_training_goes_on_to_the_same_bits() {
+fn the_same_settings_reach_the_same_bits_and_a_finished_run_resumes_to_itself() {
     let folder = tempfile::tempdir().unwrap();
     let data = capture();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     run(&train_args(text(&data), text(&whole), "3"), 0);
     run(&train_args(text(&data), text(&parts), "3"), 0);
-    // As if it had been killed after its checkpoint: the run goes on from there and changes nothing.
+    // Stops in the middle are tested in the trainer.
     run(&["pose", "train", "--resume", text(&parts), "--quiet", "--threads", "1"], 0);
     let bytes = |run: &Path| std::fs::read(run.join("best.safetensors")).unwrap();
     assert!(bytes(&whole) == bytes(&parts), "the same settings lead to other weights");

@@ -6,7 +6,7 @@ use burn::tensor::TensorData;
 use ocelli_pose::bvh::{Bvh, JointMap};
 use ocelli_pose::camera::Camera;
 use ocelli_pose::lifter::{Config, Variant};
-use ocelli_pose::metrics::{Protocol, auc, joint_errors, mpjpe, pa_mpjpe, pck};
+use ocelli_pose::metrics::{Joints, Protocol, auc, joint_errors, mpjpe, pa_mpjpe, pck};
 use ocelli_pose::picture::{coco_to_17, normalise};
 use ocelli_pose::procrustes::align;
 use ocelli_pose::schedule::{rising_temperature, step_rate, temperature};
@@ -51,8 +51,7 @@ pub(super) fn metrics(case: &Case) -> Result<Vec<Comparison>> {
     let json = &case.json;
     let compare =
         |name: &str, found: Vec<f64>| numbers(name, &found, &list(&json[name]), Measure::Absolute, tolerance);
-    type Error = fn(&[[f64; 3]], &[[f64; 3]]) -> f64;
-    let each = |of: Error| pairs.iter().map(|(t, p)| of(t, p)).collect();
+    let each = |of: fn(Joints<'_>, Joints<'_>) -> f64| pairs.iter().map(|(t, p)| of(t, p)).collect();
     let mut found = vec![
         compare("mpjpe", each(mpjpe)),
         compare("pa_mpjpe", each(pa_mpjpe)),
