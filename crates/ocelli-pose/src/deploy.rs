@@ -120,15 +120,14 @@ impl Builder<'_> {
             ),
         };
         let Some(attention) = attention else {
-            let mut convs = kernels.into_iter().enumerate().map(|(branch, kernel)| {
+            let conv = |branch: usize, bias| {
                 // A border of zeros is the convolution's own.
                 let pad = usize::from(self.net.padding[branch] == Padding::Zeros);
                 let config = Conv2dConfig::new(channels_in, channels_out, 3).padding(pad);
-                let kernel = kernel.into_iter().map(|v| v as f32).collect();
-                filled(config, kernel, if branch == 0 { bias.clone() } else { None }, &self.device)
-            });
-            let first = convs.next().expect("at least one branch");
-            return Layer::Static(Static { first, second: convs.next() });
+                filled(config, kernels[branch].iter().map(|&v| v as f32).collect(), bias, &self.device)
+            };
+            let second = (!same).then(|| conv(1, None));
+            return Layer::Static(Static { first: conv(0, bias), second });
         };
         // [out, in, tap] per branch -> [out, branch, tap, in].
         let branches = kernels.len();

@@ -64,7 +64,7 @@ impl Model {
             None => of_reference(path, &file.tensors, padding)?,
         };
         let name = description.name.clone();
-        let network = description.config.init(0, device);
+        let network = description.config.build(0, device);
         let (lifter, _) = file.load_into(network, &name, false)?;
         Ok(Self { description, lifter })
     }

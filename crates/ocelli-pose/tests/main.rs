@@ -2,4 +2,5 @@
 
 mod bvh;
 mod geometry;
+mod hostile;
 mod npz;

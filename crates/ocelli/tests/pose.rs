@@ -214,6 +214,16 @@ fn bad_keypoints_are_named() {
     assert!(error.contains("below 0.3") && error.contains("no earlier frame"), "{error}");
     let error = lift(&json!({"people": [{"keypoints": person()}]}));
     assert!(error.contains("--size"), "{error}");
+    let far: Vec<[f32; 3]> = person().iter().map(|&[x, y, s]| [1e34 * x, y, s]).collect();
+    let error = lift(&whole(json!(far)));
+    assert!(error.contains("too far out"), "{error}");
+    for size in [json!([0, 1000]), json!([1e300, 1000]), json!([1000])] {
+        let error = lift(&json!({"size": size, "people": [{"keypoints": person()}]}));
+        assert!(error.contains("expected [width, height]"), "{error}");
+    }
+    let images = json!({"images": [{"width": 0, "height": 5}], "annotations": [{"keypoints": person()}]});
+    let error = lift(&images);
+    assert!(error.contains("expected [width, height]"), "{error}");
     let path = folder.path().join("cut.json");
     std::fs::write(&path, &whole(json!(person())).to_string()[..60]).unwrap();
     assert!(fails(&["pose", "lift", text(&path)]).contains("truncated"));

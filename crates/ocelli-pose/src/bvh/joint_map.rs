@@ -61,25 +61,7 @@ const FAMILIES: [[&str; JOINTS]; 3] = [
         "RightHand",
     ],
     // What this program writes.
-    [
-        "pelvis",
-        "right_hip",
-        "right_knee",
-        "right_ankle",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "spine",
-        "thorax",
-        "nose",
-        "head",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "right_shoulder",
-        "right_elbow",
-        "right_wrist",
-    ],
+    NAMES,
 ];
 
 /// Names of the 17 joints in a file, and metres per unit.

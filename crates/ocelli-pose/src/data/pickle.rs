@@ -23,8 +23,64 @@ pub(super) enum Value {
     Mark,
 }
 
-/// Deepest memo and stack that are kept.
+/// Most entries of memo and stack.
 const MOST_VALUES: usize = 1 << 22;
+
+/// Deepest nesting: the archives' dictionaries of dictionaries of arrays need six levels.
+const DEEPEST: usize = 32;
+
+impl Value {
+    /// The values directly inside of it.
+    fn inside(&self) -> impl Iterator<Item = &Value> {
+        let (list, dict): (&[Value], &[(Value, Value)]) = match self {
+            Self::List(items) => (items, &[]),
+            Self::Dict(entries) => (&[], entries),
+            _ => (&[], &[]),
+        };
+        list.iter().chain(dict.iter().flat_map(|(key, value)| [key, value]))
+    }
+
+    /// Whether it nests no deeper than `levels`.
+    fn fits(&self, levels: usize) -> bool {
+        levels > 0 && self.inside().all(|value| value.fits(levels - 1))
+    }
+
+    /// About how many bytes a copy takes.
+    fn bytes(&self) -> usize {
+        let own = match self {
+            Self::Text(text) | Self::Global(text) | Self::Kind(text, _) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Array { values, .. } => 4 * values.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + own + self.inside().map(Value::bytes).sum::<usize>()
+    }
+}
+
+/// Values that a pickle may name again. References could otherwise make much of little: a list of two references to a list of two
+/// references, and so on.
+struct Memo {
+    values: std::collections::HashMap<usize, Value>,
+    /// Bytes that may still be copied.
+    left: usize,
+}
+
+impl Memo {
+    fn copy(left: &mut usize, value: &Value) -> Result<Value, String> {
+        *left = left.checked_sub(value.bytes()).ok_or("references that multiply")?;
+        Ok(value.clone())
+    }
+
+    fn put(&mut self, key: usize, value: &Value) -> Result<(), String> {
+        let copy = Self::copy(&mut self.left, value)?;
+        self.values.insert(key, copy);
+        Ok(())
+    }
+
+    fn get(&mut self, key: usize) -> Result<Value, String> {
+        Self::copy(&mut self.left, self.values.get(&key).ok_or("a reference to nothing")?)
+    }
+}
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -63,9 +119,10 @@ fn text(bytes: &[u8]) -> Result<Value, String> {
 pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
     let mut reader = Reader { bytes, at: 0 };
     let mut stack: Vec<Value> = Vec::new();
-    let mut memo: std::collections::HashMap<usize, Value> = std::collections::HashMap::new();
+    let mut memo =
+        Memo { values: Default::default(), left: bytes.len().saturating_mul(8).saturating_add(16 << 20) };
     loop {
-        if stack.len() > MOST_VALUES || memo.len() > MOST_VALUES {
+        if stack.len() > MOST_VALUES || memo.values.len() > MOST_VALUES {
             return Err("more values than expected".into());
         }
         let code = reader.take(1)?[0];
@@ -134,12 +191,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
             b'}' => stack.push(Value::Dict(Vec::new())),
             b't' | b'l' => {
                 let items = above_mark(&mut stack)?;
+                shallow(&items)?;
                 stack.push(Value::List(items));
             }
             0x85..=0x87 => {
                 let count = usize::from(code - 0x84);
                 let start = stack.len().checked_sub(count).ok_or("an empty stack")?;
                 let items = stack.split_off(start);
+                shallow(&items)?;
                 stack.push(Value::List(items));
             }
             b'a' => {
@@ -160,19 +219,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
             }
             b'q' => {
                 let key = reader.unsigned(1)?;
-                memo.insert(key, top(&stack)?.clone());
+                memo.put(key, top(&stack)?)?;
             }
             b'r' => {
                 let key = reader.unsigned(4)?;
-                memo.insert(key, top(&stack)?.clone());
+                memo.put(key, top(&stack)?)?;
             }
             0x94 => {
-                let key = memo.len();
-                memo.insert(key, top(&stack)?.clone());
+                let key = memo.values.len();
+                memo.put(key, top(&stack)?)?;
             }
             b'h' | b'j' => {
                 let key = reader.unsigned(if code == b'h' { 1 } else { 4 })?;
-                stack.push(memo.get(&key).cloned().ok_or("a reference to nothing")?);
+                stack.push(memo.get(key)?);
             }
             b'R' => {
                 let (arguments, called) = (pop(&mut stack)?, pop(&mut stack)?);
@@ -203,7 +262,16 @@ fn above_mark(stack: &mut Vec<Value>) -> Result<Vec<Value>, String> {
     Ok(items)
 }
 
+/// Refuses values that nest too deep to be put into another: they would be taken down level by level on the stack of calls.
+fn shallow(items: &[Value]) -> Result<(), String> {
+    match items.iter().all(|item| item.fits(DEEPEST)) {
+        true => Ok(()),
+        false => Err(format!("values nested deeper than {DEEPEST} levels")),
+    }
+}
+
 fn extend(list: Option<&mut Value>, items: Vec<Value>) -> Result<(), String> {
+    shallow(&items)?;
     match list {
         Some(Value::List(own)) => own.extend(items),
         _ => return Err("items without a list".into()),
@@ -212,6 +280,7 @@ fn extend(list: Option<&mut Value>, items: Vec<Value>) -> Result<(), String> {
 }
 
 fn insert(dict: Option<&mut Value>, items: Vec<Value>) -> Result<(), String> {
+    shallow(&items)?;
     let Some(Value::Dict(own)) = dict else { return Err("entries without a dictionary".into()) };
     let mut items = items.into_iter();
     while let (Some(key), Some(value)) = (items.next(), items.next()) {

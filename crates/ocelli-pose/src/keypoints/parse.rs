@@ -86,11 +86,9 @@ fn clip(value: &Value) -> Result<Clip, String> {
             frames.iter().enumerate().map(|(i, own)| frame(own, i)).collect::<Result<_, _>>()?
         }
         Value::Object(entries) if entries.contains_key("annotations") => {
-            if let Some(first) = value["images"].get(0) {
-                let side = |key: &str| first[key].as_f64();
-                if let (Some(width), Some(height)) = (side("width"), side("height")) {
-                    found.size = found.size.or(Some([width as f32, height as f32]));
-                }
+            if let (Some(first), None) = (value["images"].get(0), found.size) {
+                let sides = Value::Array(vec![first["width"].clone(), first["height"].clone()]);
+                found.size = if first["width"].is_null() { None } else { Some(self::size(&sides)?) };
             }
             found.order = found.order.or(Some(Order::Coco));
             results(value["annotations"].as_array().ok_or("annotations is no list")?)?
@@ -117,9 +115,12 @@ fn clip(value: &Value) -> Result<Clip, String> {
 }
 
 fn size(value: &Value) -> Result<[f32; 2], String> {
-    let side = |i: usize| value.get(i).and_then(Value::as_f64).filter(|side| *side > 0.0 && side.is_finite());
+    let side = |i: usize| {
+        let side = value.get(i).and_then(Value::as_f64)? as f32;
+        (side > 0.0 && side.is_finite()).then_some(side)
+    };
     match (side(0), side(1)) {
-        (Some(width), Some(height)) => Ok([width as f32, height as f32]),
+        (Some(width), Some(height)) => Ok([width, height]),
         _ => Err(format!("a size of {value}, expected [width, height] in pixels")),
     }
 }

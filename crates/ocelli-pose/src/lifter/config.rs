@@ -174,12 +174,16 @@ impl LifterConfig {
 
     /// Builds the network with weights drawn from `seed`.
     pub fn init(&self, seed: u64, device: &Device) -> Lifter {
-        let built = match self {
+        initialize(self.build(seed, device), seed)
+    }
+
+    /// Builds the network for weights that are loaded: nothing is allocated for them before they are there.
+    pub(crate) fn build(&self, seed: u64, device: &Device) -> Lifter {
+        match self {
             Self::Grid(config) => Lifter::Grid(GridNet::new(config, seed, device)),
             Self::Linear(config) => Lifter::Linear(FullyConnected::new(config, device)),
             Self::Graph(config) => Lifter::Graph(GraphNet::new(config, device)),
-        };
-        initialize(built, seed)
+        }
     }
 
     /// Multiply-accumulates of one pose.

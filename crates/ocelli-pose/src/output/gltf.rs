@@ -1,5 +1,6 @@
 //! glTF 2.0: a skeleton of nodes with animated translations, its bones drawn as lines.
 
+use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use crate::skeleton::{JOINTS, NAMES, PARENTS, Pose3, bones};
@@ -102,37 +103,9 @@ pub fn gltf(name: &str, poses: &[Pose3], frames_per_second: f64) -> String {
         }
         document["animations"] = json!([{"name": name, "samplers": samplers, "channels": channels}]);
     }
-    let uri = format!("data:application/octet-stream;base64,{}", base64(&buffer.bytes));
+    let uri = format!("data:application/octet-stream;base64,{}", BASE64.encode(&buffer.bytes));
     document["buffers"] = json!([{"byteLength": buffer.bytes.len(), "uri": uri}]);
     document["bufferViews"] = json!(buffer.views);
     document["accessors"] = json!(buffer.accessors);
     document.to_string()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for part in bytes.chunks(3) {
-        let word =
-            part.iter().fold(0u32, |word, &byte| (word << 8) | u32::from(byte)) << (8 * (3 - part.len()));
-        for i in 0..4 {
-            let letter = LETTERS[(word >> (18 - 6 * i)) as usize & 63];
-            text.push(if i <= part.len() { letter.into() } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn letters_are_those_of_rfc_4648() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-    }
 }

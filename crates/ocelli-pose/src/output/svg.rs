@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use ocelli_report::escape;
+
 use crate::skeleton::{Pose2, Pose3, Side, bones, side};
 
 /// Side of a panel, in units of the picture.
@@ -152,7 +154,7 @@ pub fn svg(picture: &Picture) -> String {
 <text x="{GAP}" y="{:.1}" font-size="16" fill="#111">{}</text>
 "##,
         GAP + 8.0,
-        escaped(&picture.title)
+        escape(&picture.title)
     );
     let ([left, top], side) = cut_out(&frames);
     let fit = PANEL / side;
@@ -238,8 +240,4 @@ fn placed(frames: &[&Vec<Shown>]) -> (Vec<Vec<Pose3>>, usize) {
     let poses: Vec<Vec<Pose3>> = frames.iter().map(|people| lifted(people)).collect();
     let most = poses.iter().map(Vec::len).max().unwrap_or(0);
     (poses, most)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -20,7 +20,7 @@ use ocelli_report::chart::{Bar, BarChart};
 use ocelli_train::{OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFolder, TrainConfig, Trainer};
 use serde::Serialize;
 
-use super::mean_std;
+use super::{apart, mean_std};
 
 /// Its name on the command line.
 pub const NAME: &str = "gridconv";
@@ -269,22 +269,13 @@ pub fn markdown(results: &Results, command: &str) -> String {
     text
 }
 
+/// Smaller errors are what is expected.
 fn compare(a: &ArmResults, b: &ArmResults) -> String {
-    let ((mean_a, std_a), (mean_b, std_b)) = (mean_std(&a.mpjpe), mean_std(&b.mpjpe));
-    let apart = mean_a - mean_b;
-    let n = a.mpjpe.len() as f64;
-    // Two standard errors of the difference: about what chance explains.
-    let noise = 2.0 * ((std_a.powi(2) + std_b.powi(2)) / n).sqrt();
-    let word = if n < 2.0 {
-        "one seed, no telling from chance"
-    } else if apart.abs() <= noise {
-        "within what the seeds vary"
-    } else if apart < 0.0 {
-        "as expected"
-    } else {
-        "against the expectation"
-    };
-    format!("\"{}\" {apart:+.1} mm against \"{}\" (two standard errors {noise:.1}): {word}.", a.name, b.name)
+    let (less, noise, word) = apart(&b.mpjpe, &a.mpjpe);
+    format!(
+        "\"{}\" {:+.1} mm against \"{}\" (two standard errors {noise:.1}): {word}.",
+        a.name, -less, b.name
+    )
 }
 
 /// Mean and seeds of every arm.

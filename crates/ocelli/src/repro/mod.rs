@@ -149,6 +149,24 @@ impl ArmResults {
     }
 }
 
+/// How far the means of two arms lie apart, two standard errors of that, and what it says about the expectation that `a` is larger.
+pub fn apart(a: &[f64], b: &[f64]) -> (f64, f64, &'static str) {
+    let ((mean_a, std_a), (mean_b, std_b)) = (mean_std(a), mean_std(b));
+    let (difference, n) = (mean_a - mean_b, a.len() as f64);
+    // Two standard errors of the difference: about what chance explains.
+    let noise = 2.0 * ((std_a.powi(2) + std_b.powi(2)) / n).sqrt();
+    let word = if n < 2.0 {
+        "one seed, no telling from chance"
+    } else if difference.abs() <= noise {
+        "within what the seeds vary: neither confirmed nor refuted"
+    } else if difference > 0.0 {
+        "as expected"
+    } else {
+        "against the expectation"
+    };
+    (difference, noise, word)
+}
+
 /// Mean and sample standard deviation.
 pub fn mean_std(values: &[f64]) -> (f64, f64) {
     let n = values.len().max(1) as f64;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ocelli_report::chart::{Bar, BarChart};
 
-use super::{ArmResults, Experiment, Results, mean_std};
+use super::{ArmResults, Experiment, Results, apart, mean_std};
 
 /// Markdown for `docs/results/`; `command` is what re-runs it.
 pub fn markdown(experiment: &Experiment, results: &Results, command: &str) -> String {
@@ -129,23 +129,13 @@ pub fn verdict(experiment: &Experiment, results: &Results) -> String {
 }
 
 fn compare(a: &ArmResults, b: &ArmResults) -> String {
-    let ((mean_a, std_a), (mean_b, std_b)) = (mean_std(&a.accuracy), mean_std(&b.accuracy));
-    let points = 100.0 * (mean_a - mean_b);
-    let n = a.accuracy.len() as f64;
-    // Two standard errors of the difference: about what chance explains.
-    let noise = 100.0 * 2.0 * ((std_a.powi(2) + std_b.powi(2)) / n).sqrt();
-    let word = if n < 2.0 {
-        "one seed, no telling from chance"
-    } else if points.abs() <= noise {
-        "within what the seeds vary: neither confirmed nor refuted"
-    } else if points > 0.0 {
-        "as expected"
-    } else {
-        "against the expectation"
-    };
+    let (points, noise, word) = apart(&a.accuracy, &b.accuracy);
     format!(
-        "\"{}\" {:+.2} points against \"{}\" (two standard errors {noise:.2}): {word}.",
-        a.name, points, b.name
+        "\"{}\" {:+.2} points against \"{}\" (two standard errors {:.2}): {word}.",
+        a.name,
+        100.0 * points,
+        b.name,
+        100.0 * noise
     )
 }
 

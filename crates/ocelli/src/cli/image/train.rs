@@ -120,7 +120,7 @@ impl Train {
 }
 
 /// `runs/NAME-1`, or the next free number.
-fn next_folder(model: &str) -> PathBuf {
+pub fn next_folder(model: &str) -> PathBuf {
     (1..)
         .map(|n| Path::new("runs").join(format!("{model}-{n}")))
         .find(|path| !path.exists())

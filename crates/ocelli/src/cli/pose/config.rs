@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use ocelli_pose::camera::{Camera, read_cameras};
 use ocelli_pose::data::{self, Augment, OpenOptions, Parts, SplitRule};
 use ocelli_pose::lifter::LifterConfig;
@@ -81,7 +81,12 @@ impl RunConfig {
     /// Reads a folder's settings.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        toml::from_str(&text).with_context(|| path.display().to_string())
+        let config: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        config.network.check().map_err(|problem| anyhow!("{}: the network has {problem}", path.display()))?;
+        if config.batch_size < 2 {
+            bail!("{}: a batch_size of {}, expected at least 2", path.display(), config.batch_size);
+        }
+        Ok(config)
     }
 
     /// How training pairs vary.

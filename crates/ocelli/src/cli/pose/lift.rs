@@ -80,6 +80,9 @@ pub struct Lift {
     gltf: Option<PathBuf>,
 }
 
+/// How far from the picture's middle a joint may lie, in halves of its longer side: networks answer anything with something.
+const FARTHEST: f32 = 10.0;
+
 /// One frame, lifted.
 struct Lifted {
     name: String,
@@ -104,7 +107,7 @@ impl Lift {
             bail!("{}: does not say how large the pictures are; name it with --size WIDTHxHEIGHT", at());
         };
         let (order, how) = self.order_of(&clip).with_context(at)?;
-        let frames = self.lift(&runner, &clip, order, size).with_context(at)?;
+        let frames = self.lift(&runner, &clip, 0, order, size).with_context(at)?;
         let people: usize = frames.iter().map(|frame| frame.people.len()).sum();
         if people == 0 {
             bail!("{}: nobody in {} frames", at(), frames.len());
@@ -145,9 +148,24 @@ impl Lift {
         }
     }
 
-    fn lift(&self, runner: &Runner, clip: &Clip, order: Order, size: [f32; 2]) -> Result<Vec<Lifted>> {
+    /// Lifts the frames from `first` on; those before are where missing joints come from.
+    fn lift(
+        &self,
+        runner: &Runner,
+        clip: &Clip,
+        first: usize,
+        order: Order,
+        size: [f32; 2],
+    ) -> Result<Vec<Lifted>> {
         let options = FillOptions { least_score: self.min_score, most_frames: self.max_gap };
-        let prepared = keypoints::prepare(clip, order, &options).map_err(anyhow::Error::msg)?;
+        let mut prepared = keypoints::prepare(clip, order, &options).map_err(anyhow::Error::msg)?;
+        prepared.drain(..first);
+        for person in prepared.iter_mut().flatten() {
+            let Ok(joints) = &person.joints else { continue };
+            if joints.iter().any(|point| normalise(*point, size).iter().any(|v| v.abs() > FARTHEST)) {
+                person.joints = Err("its joints lie too far out of the picture".to_string());
+            }
+        }
         let poses: Vec<Pose2> = prepared
             .iter()
             .flatten()
@@ -155,16 +173,19 @@ impl Lift {
             .map(|joints| joints.map(|point| normalise(point, size)))
             .collect();
         let mut lifted = runner.lift(&poses)?.into_iter();
-        Ok(clip
-            .frames
+        Ok(clip.frames[first..]
             .iter()
             .zip(prepared)
             .map(|(frame, people)| Lifted {
                 name: frame.name.clone(),
                 people: people
                     .into_iter()
-                    .map(|person| {
+                    .map(|mut person| {
                         let pose = person.joints.is_ok().then(|| lifted.next()).flatten();
+                        let pose = pose.filter(|pose| pose.iter().flatten().all(|v| v.is_finite()));
+                        if pose.is_none() && person.joints.is_ok() {
+                            person.joints = Err("the network's answer is no number".to_string());
+                        }
                         (person, pose)
                     })
                     .collect(),
@@ -206,9 +227,10 @@ impl Lift {
         };
         let (order, _) = self.order_of(&clip)?;
         earlier.frames.extend(clip.frames);
-        let surplus = earlier.frames.len().saturating_sub(self.max_gap + 2);
+        let surplus = earlier.frames.len().saturating_sub(self.max_gap.saturating_add(2));
         earlier.frames.drain(..surplus);
-        let mut frames = self.lift(runner, earlier, order, size)?;
+        let Some(newest) = earlier.frames.len().checked_sub(1) else { bail!("no frame") };
+        let mut frames = self.lift(runner, earlier, newest, order, size)?;
         let Some(mut last) = frames.pop() else { bail!("no frame") };
         if last.name == "0" {
             last.name = number.to_string();

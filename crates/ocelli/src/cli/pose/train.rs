@@ -19,7 +19,7 @@ use ocelli_train::{OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFo
 
 use super::config::{DataConfig, RunConfig};
 use crate::cli::Global;
-use crate::cli::image::train::on_interrupt;
+use crate::cli::image::train::{next_folder, on_interrupt};
 use crate::cli::output::line;
 
 /// Networks by their names.
@@ -186,7 +186,7 @@ impl Train {
                 }
                 (RunConfig::read(&path)?, folder.clone())
             }
-            None => (self.config()?, self.output.clone().unwrap_or_else(next_folder)),
+            None => (self.config()?, self.output.clone().unwrap_or_else(|| next_folder("pose"))),
         };
         let finished = start(&config, &output, self.resume.is_some(), global)?;
         Ok(if finished { ExitCode::SUCCESS } else { ExitCode::from(130) })
@@ -275,14 +275,6 @@ impl Train {
         let (hidden, blocks, dropout) = (self.hidden, self.blocks, self.dropout);
         Ok(LifterConfig::Grid(Config { variant, hidden, blocks, grid, padding, dropout, prior, assignment }))
     }
-}
-
-/// `runs/pose-1`, or the next free number.
-fn next_folder() -> PathBuf {
-    (1..)
-        .map(|n| Path::new("runs").join(format!("pose-{n}")))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| Path::new("runs").join("pose"))
 }
 
 /// Trains by `config`; whether all epochs were done.
