@@ -52,6 +52,6 @@ pub fn permutation(count: usize) -> Vec<usize> {
 }
 
 /// Uniform in `[0, 1)` with 53 bits.
-pub(crate) fn unit(rng: &mut impl Rng) -> f64 {
+pub fn unit(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * 2f64.powi(-53)
 }

@@ -50,9 +50,13 @@ pub fn is_buffer(name: &str) -> bool {
     name.ends_with("running_mean") || name.ends_with("running_var")
 }
 
-/// Whether the tensor called `name` is never trained: a buffer, a table computed from a formula, the labels of signs.
+/// Whether the tensor called `name` is never trained: a buffer, a table computed from a formula, the labels of signs, a mean colour.
 pub fn is_frozen(name: &str) -> bool {
-    is_buffer(name) || name.ends_with("relative_pos") || name.ends_with(".label")
+    is_buffer(name)
+        || name.ends_with("relative_pos")
+        || name.ends_with(".label")
+        || name.starts_with("sub_mean.")
+        || name.starts_with("add_mean.")
 }
 
 /// FNV-1a, 64 bits: a stable number for a name.

@@ -73,6 +73,8 @@ pub enum Measure {
     LooseCodes,
     /// The builder measured itself: neighbour lists are compared as the specification of Vision GNN says.
     Given,
+    /// `max|a-b|` of whole numbers that need not agree.
+    Steps,
     /// How many elements differ.
     Differing,
     /// One minus the cosine of both.
@@ -225,7 +227,7 @@ impl Case {
         if let Some(own) = general(&format!("{name}_rel")) {
             return (Measure::Relative, own);
         }
-        if self.system == "gridconv"
+        if matches!(self.system.as_str(), "gridconv" | "cafm")
             && name.starts_with("after.")
             && let Some(own) = general("after_abs")
         {
@@ -261,6 +263,11 @@ impl Case {
                 return (Measure::Relative, own);
             }
         }
+        if self.system == "cafm"
+            && let Some(own) = self.measure_of_packs(name)
+        {
+            return own;
+        }
         if self.system == "addernet_quant"
             && let Some(own) = self.measure_of_adders(name)
         {
@@ -285,6 +292,25 @@ impl Case {
         let beyond = name.starts_with("act.") && after.any(|own| *own == name);
         beyond.then(|| format!("the case compares maps up to {last}"))
     }
+    /// How the numbers of a delivery's packages are compared: codes that may round the other way, bits of binary16, pixels.
+    fn measure_of_packs(&self, name: &str) -> Option<(Measure, f64)> {
+        let tolerance = &self.json["tolerance"];
+        let first = name.split('.').next().unwrap_or_default();
+        if first == "q" {
+            return Some((Measure::Codes, 1.0 - tolerance["q"]["exact_fraction"].as_f64()?));
+        }
+        if name.contains(".f16bits.") {
+            return Some((Measure::Steps, tolerance["f16bits"]["max_ulp"].as_f64()?));
+        }
+        if let Some(most) = tolerance[first]["max_abs_diff"].as_f64() {
+            return Some((Measure::Steps, most));
+        }
+        if let Some(most) = tolerance[first]["abs"].as_f64() {
+            return Some((Measure::Absolute, most));
+        }
+        (tolerance["quantized"] == "exact" && name.ends_with(".quantized")).then_some((Measure::Absolute, 0.0))
+    }
+
     /// How outputs of adder networks' quantisation are compared.
     fn measure_of_adders(&self, name: &str) -> Option<(Measure, f64)> {
         let general = |key: &str| self.json["tolerance"][key].as_f64();
@@ -330,7 +356,7 @@ impl Case {
 /// Whether a case expects no tensors: its figures stand in the JSON.
 fn figures_only(json: &Value) -> bool {
     let none = json["outputs"].as_array().is_none_or(Vec::is_empty);
-    none && json["system"] == "gridconv" && json["tolerance"].is_object()
+    none && (json["system"] == "gridconv" || json["system"] == "cafm") && json["tolerance"].is_object()
 }
 
 /// The tensors of whole numbers in a safetensors file, which weight files have no use for.

@@ -41,7 +41,11 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let exact = stored.is_some_and(|data| !data.dtype().is_float())
         && !matches!(
             expected.measure,
-            Measure::Given | Measure::Codes | Measure::LooseCodes | Measure::Differing
+            Measure::Given
+                | Measure::Codes
+                | Measure::LooseCodes
+                | Measure::Differing
+                | Measure::Steps
         );
     let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =
@@ -81,7 +85,7 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let difference = largest(&mut picked.iter().zip(&want).map(|(a, b)| (a - b).abs()));
     let error = match expected.measure {
         Measure::Zero => largest(&mut picked.iter().map(|v| v.abs())),
-        Measure::Absolute | Measure::Given => difference,
+        Measure::Absolute | Measure::Given | Measure::Steps => difference,
         Measure::MostAbsolute => {
             let mut all: Vec<f64> = picked.iter().zip(&want).map(|(a, b)| (a - b).abs()).collect();
             all.sort_by(f64::total_cmp);

@@ -104,6 +104,11 @@ fn gridconv() {
 }
 
 #[test]
+fn cafm() {
+    run("cafm");
+}
+
+#[test]
 fn versatile_filters() {
     run("versatile_filters");
 }

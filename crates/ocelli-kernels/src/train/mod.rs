@@ -16,6 +16,7 @@ pub mod join;
 mod lattice;
 pub mod layer_norm;
 pub mod linear;
+pub mod modulate;
 pub mod norm;
 pub mod optim;
 mod pack;

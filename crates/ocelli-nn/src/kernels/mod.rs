@@ -16,6 +16,7 @@ mod gelu;
 mod graph;
 mod layer_norm;
 mod linear;
+mod modulate;
 mod ops;
 mod record;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod transformer_tests;
 
 use burn::tensor::{DType, Device, Int, Tensor};
 use ocelli_kernels::train::ConvShape;
+use ocelli_kernels::train::modulate::ModulateShape;
 use ocelli_kernels::train::norm::Clamp;
 use ocelli_kernels::train::pool::PoolShape;
 use ocelli_kernels::train::versatile::VersatileShape;
@@ -39,6 +41,7 @@ use gelu::GeluOps;
 use graph::GraphOps;
 use layer_norm::LayerNormOps;
 use linear::LinearOps;
+use modulate::ModulateOps;
 use ops::KernelOps;
 use record::RecordOps;
 
@@ -136,6 +139,12 @@ pub(crate) fn mean_pool(x: Tensor<4>) -> Tensor<4> {
 /// `[batch, channels, height, width]` times `[batch, channels, 1, 1]`.
 pub(crate) fn scale(x: Tensor<4>, factors: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::scale(x.into_dispatch(), factors.into_dispatch()))
+}
+
+/// The channels of every picture scaled and shifted on top of themselves.
+pub(crate) fn modulate(x: Tensor<4>, scale: Tensor<3>, shift: Tensor<2>, shape: ModulateShape) -> Tensor<4> {
+    let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::modulated(x.into_dispatch(), scale, shift, shape))
 }
 
 /// The channels of two maps behind each other, of the second only the first `kept`.

@@ -3,6 +3,7 @@
 mod addernet_quant;
 mod bag_of_tricks_quant;
 mod baselines;
+mod cafm;
 mod drnet;
 mod elastic_link;
 mod ghostnet;
@@ -26,6 +27,9 @@ use crate::run::{Names, Outputs, device, run_module};
 pub fn check(case: &Case) -> Result<Vec<Comparison>> {
     if case.system == "gridconv" {
         return gridconv::check(case);
+    }
+    if case.system == "cafm" {
+        return cafm::check(case);
     }
     Ok(compare(case, &build_and_run(case)?))
 }

@@ -46,7 +46,7 @@ pub(super) fn check(case: &Case) -> Result<Vec<Comparison>> {
 }
 
 /// Outputs of which the case stores the first channels, or every so many-th element, cut likewise.
-fn cut(case: &Case, mut outputs: Outputs) -> Result<Outputs> {
+pub(super) fn cut(case: &Case, mut outputs: Outputs) -> Result<Outputs> {
     for Expected { name, shape, .. } in case.expected() {
         let Some(data) = outputs.get(&name) else { continue };
         let full: Vec<usize> = data.shape().iter().copied().collect();
@@ -84,7 +84,7 @@ fn every(slice: &str) -> Option<usize> {
 }
 
 /// Numbers computed beside the tensors, compared with `measure`.
-fn numbers(output: &str, found: &[f64], want: &[f64], measure: Measure, tolerance: f64) -> Comparison {
+pub(super) fn numbers(output: &str, found: &[f64], want: &[f64], measure: Measure, tolerance: f64) -> Comparison {
     let result = |error, verdict| Comparison { output: output.to_string(), error, tolerance, verdict };
     if found.len() != want.len() {
         return result(f64::NAN, Verdict::Fail(format!("{} numbers, expected {}", found.len(), want.len())));

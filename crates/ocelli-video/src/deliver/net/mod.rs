@@ -1,0 +1,148 @@
+//! The super-resolution networks, modulated. Pixels are RGB from 0 to 255.
+
+pub mod edsr;
+mod espcn;
+pub mod rcan;
+mod srcnn;
+mod vdsr;
+
+pub use edsr::Edsr;
+pub use espcn::Espcn;
+pub use rcan::Rcan;
+pub use srcnn::Srcnn;
+pub use vdsr::Vdsr;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_nn::{Conv2d, Conv2dConfig, Slot, Taps};
+
+use super::bicubic::upsample;
+use super::cafm::Chunk;
+use super::config::{Backbone, Config, Residual};
+
+/// The mean of each colour over DIV2K, of pixels from 0 to 255.
+pub const MEAN: [f32; 3] = [0.4488 * 255.0, 0.4371 * 255.0, 0.4040 * 255.0];
+
+/// The layers of a network of any family, under the published names.
+#[derive(Module, Debug)]
+// A handful exist.
+#[allow(clippy::large_enum_variant)]
+pub enum Net {
+    /// See [`Espcn`].
+    Espcn(Espcn),
+    /// See [`Srcnn`].
+    Srcnn(Srcnn),
+    /// See [`Vdsr`].
+    Vdsr(Vdsr),
+    /// See [`Edsr`].
+    Edsr(Edsr),
+    /// See [`Rcan`].
+    Rcan(Rcan),
+}
+
+impl Config {
+    /// The network with zeros for parameters, but for the mean colours; see [`initialize`](super::init::initialize).
+    pub fn build(&self, device: &Device) -> Net {
+        match self.backbone {
+            Backbone::Espcn => Net::Espcn(Espcn::new(self, device)),
+            Backbone::Srcnn => Net::Srcnn(Srcnn::new(self, device)),
+            Backbone::Vdsr => Net::Vdsr(Vdsr::new(self, device)),
+            Backbone::Edsr => Net::Edsr(Edsr::new(self, device)),
+            Backbone::Rcan => Net::Rcan(Rcan::new(self, device)),
+        }
+    }
+
+    /// What `net`, which this configuration built, makes of `x`: `[batch, 3, height, width]` → `[batch, 3, scale · height, scale · width]`,
+    /// neither rounded nor clamped.
+    pub fn enlarge(&self, net: &Net, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
+        let bicubic = self.residual == Residual::Bicubic;
+        let enlarged = (bicubic || self.takes_enlarged()).then(|| upsample(x.clone(), self.scale));
+        let input = match &enlarged {
+            Some(enlarged) if self.takes_enlarged() => {
+                taps.see("upsample", enlarged);
+                enlarged.clone()
+            }
+            _ => x,
+        };
+        let y = net.forward(input, chunk, taps);
+        match enlarged {
+            Some(enlarged) if bicubic => y.add(enlarged),
+            _ => y,
+        }
+    }
+}
+
+impl Net {
+    /// What the network itself computes; SRCNN and VDSR take the enlarged picture.
+    pub fn forward(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
+        match self {
+            Self::Espcn(net) => net.forward(x, chunk, taps),
+            Self::Srcnn(net) => net.forward(x, chunk, taps),
+            Self::Vdsr(net) => net.forward(x, chunk, taps),
+            Self::Edsr(net) => net.forward(x, chunk, taps),
+            Self::Rcan(net) => net.forward(x, chunk, taps),
+        }
+    }
+}
+
+/// A convolution that keeps the extent, with a bias: the only kind there is here.
+fn conv(channels_in: usize, channels_out: usize, kernel: usize, device: &Device) -> Conv2d {
+    Conv2dConfig::new(channels_in, channels_out, kernel).bias(true).init(device)
+}
+
+/// Takes the mean colour away or puts it back: a convolution of one pixel whose weights are constants.
+fn mean_shift(sign: f32, device: &Device) -> Conv2d {
+    let mut shift = conv(3, 3, 1, device);
+    let identity: Vec<f32> = (0..9).map(|i| f32::from(u8::from(i % 4 == 0))).collect();
+    let set = |id, data| Param::initialized(id, Tensor::from_data(data, device));
+    shift.weight = set(shift.weight.id, TensorData::new(identity, [3, 3, 1, 1]));
+    if let Some(bias) = shift.bias.take() {
+        let means: Vec<f32> = MEAN.iter().map(|mean| sign * mean).collect();
+        shift.bias = Some(Param::initialized(bias.id, Tensor::from_data(TensorData::new(means, [3]), device)));
+    }
+    shift
+}
+
+/// `out[c, y r + i, x r + j] = in[c r² + i r + j, y, x]`: `[batch, channels r², height, width]` → `[batch, channels, height r, width r]`.
+pub fn pixel_shuffle(x: Tensor<4>, r: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let channels = channels / (r * r);
+    x.reshape([batch, channels, r, r, height, width])
+        .permute([0, 1, 4, 2, 5, 3])
+        .reshape([batch, channels, height * r, width * r])
+}
+
+/// EDSR's upsampler: a convolution and a shuffle, twice for a factor of 4.
+#[derive(Module, Debug)]
+pub enum Upsampler {
+    /// Factor 2 or 3.
+    Once([Conv2d; 1]),
+    /// Factor 4.
+    Twice((Conv2d, Slot, Conv2d)),
+}
+
+impl Upsampler {
+    fn new(feats: usize, scale: usize, device: &Device) -> Self {
+        if scale == 4 {
+            let step = || conv(feats, 4 * feats, 3, device);
+            Self::Twice((step(), Slot {}, step()))
+        } else {
+            Self::Once([conv(feats, scale * scale * feats, 3, device)])
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Once([conv]) => {
+                let channels = x.dims()[1];
+                let y = conv.forward(x);
+                let factor = y.dims()[1] / channels;
+                pixel_shuffle(y, if factor == 9 { 3 } else { 2 })
+            }
+            Self::Twice((first, _, second)) => {
+                let x = pixel_shuffle(first.forward(x), 2);
+                pixel_shuffle(second.forward(x), 2)
+            }
+        }
+    }
+}
