@@ -40,6 +40,9 @@ pub struct Settings {
     pub weights_only: bool,
     /// Biases stay numbers: for comparisons; layers are then computed in floating point.
     pub float_bias: bool,
+    /// Every layer is compared with the float network's: costs more than all the rest where nothing is learned.
+    #[serde(default = "yes")]
+    pub report: bool,
     /// Layers that stay in floating point.
     pub keep: BTreeSet<String>,
     /// Bits of the weights of single layers.
@@ -81,6 +84,10 @@ pub fn largest(weights: &[f32], rows: usize) -> Vec<f32> {
     weights.chunks_exact(row).map(|own| own.iter().fold(0.0, |most: f32, w| most.max(w.abs()))).collect()
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -95,6 +102,7 @@ impl Default for Settings {
             ends_at_8: true,
             weights_only: false,
             float_bias: false,
+            report: true,
             keep: BTreeSet::new(),
             layer_bits: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -153,7 +161,7 @@ pub struct LayerReport {
 pub struct Quantised {
     /// The graph, with `Quantize` and `Dequantize`.
     pub graph: Graph,
-    /// Every layer that became codes.
+    /// Every layer that became codes; empty without [`Settings::report`].
     pub layers: Vec<LayerReport>,
     /// Pairs of layers whose ranges were shared out.
     pub equalised: usize,
@@ -215,7 +223,7 @@ pub fn quantise(
     own.weights();
     own.round(progress)?;
     own.correct(progress)?;
-    let layers = own.report(progress)?;
+    let layers = if settings.report { own.report(progress)? } else { Vec::new() };
     let graph = assemble(&own.network, &own.plan).graph;
     let plan = own.layer_plans();
     Ok(Quantised { graph, layers, equalised, ranges: own.ranges, plan })

@@ -16,12 +16,14 @@ pub mod bicubic;
 pub mod cafm;
 pub mod chunks;
 pub mod config;
+pub mod deploy;
 pub mod fold;
 pub mod init;
 pub mod metrics;
 pub mod net;
 pub mod patches;
 pub mod train;
+pub mod upscale;
 
 pub use cafm::Chunk;
 pub use config::{Backbone, Config, Residual};

@@ -45,11 +45,11 @@ impl Espcn {
     }
 
     pub(super) fn forward(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
-        pixel_shuffle(self.before_shuffle(x, chunk, taps), self.scale)
+        pixel_shuffle(self.core(x, chunk, taps), self.scale)
     }
 
-    /// `[batch, 3 · scale², height, width]`
-    fn before_shuffle(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
+    /// Up to the shuffle: `[batch, 3 · scale², height, width]`
+    pub(super) fn core(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
         let places =
             [(&self.conv1, &self.cafms1), (&self.conv2, &self.cafms2), (&self.conv3, &self.cafms3)];
         let mut x = x;

@@ -83,6 +83,27 @@ impl Net {
             Self::Rcan(net) => net.forward(x, chunk, taps),
         }
     }
+
+    /// The network between the mean colours, without ESPCN's last shuffle and without VDSR's last sum: what an engine runs.
+    pub fn core(&self, x: Tensor<4>, chunk: Chunk, order: Order) -> Tensor<4> {
+        let taps = &mut Taps::none();
+        match self {
+            Self::Espcn(net) => net.core(x, chunk, taps),
+            Self::Srcnn(net) => net.forward(x, chunk, taps),
+            Self::Vdsr(net) => net.core(x, chunk, taps),
+            Self::Edsr(net) => net.core(x, chunk, taps, order),
+            Self::Rcan(net) => net.core(x, chunk, taps, order),
+        }
+    }
+}
+
+/// How the channels before a shuffle are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `c r² + i r + j`, as published.
+    Published,
+    /// `(i r + j) C + c`: what lies beside each other after the shuffle does so before it, where maps are stored channels-last.
+    ChannelsLast,
 }
 
 /// A convolution that keeps the extent, with a bias: the only kind there is here.
@@ -112,6 +133,17 @@ pub fn pixel_shuffle(x: Tensor<4>, r: usize) -> Tensor<4> {
         .reshape([batch, channels, height * r, width * r])
 }
 
+/// As [`pixel_shuffle`] of channels numbered [`Order::ChannelsLast`].
+pub fn pixel_shuffle_last(x: Tensor<4>, r: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let channels = channels / (r * r);
+    x.permute([0, 2, 3, 1])
+        .reshape([batch, height, width, r, r * channels])
+        .permute([0, 1, 3, 2, 4])
+        .reshape([batch, height * r, width * r, channels])
+        .permute([0, 3, 1, 2])
+}
+
 /// EDSR's upsampler: a convolution and a shuffle, twice for a factor of 4.
 #[derive(Module, Debug)]
 pub enum Upsampler {
@@ -131,18 +163,19 @@ impl Upsampler {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, order: Order) -> Tensor<4> {
+        let step = |conv: &Conv2d, x: Tensor<4>| {
+            let channels = x.dims()[1];
+            let y = conv.forward(x);
+            let r = if y.dims()[1] / channels == 9 { 3 } else { 2 };
+            match order {
+                Order::Published => pixel_shuffle(y, r),
+                Order::ChannelsLast => pixel_shuffle_last(y, r),
+            }
+        };
         match self {
-            Self::Once([conv]) => {
-                let channels = x.dims()[1];
-                let y = conv.forward(x);
-                let factor = y.dims()[1] / channels;
-                pixel_shuffle(y, if factor == 9 { 3 } else { 2 })
-            }
-            Self::Twice((first, _, second)) => {
-                let x = pixel_shuffle(first.forward(x), 2);
-                pixel_shuffle(second.forward(x), 2)
-            }
+            Self::Once([conv]) => step(conv, x),
+            Self::Twice((first, _, second)) => step(second, step(first, x)),
         }
     }
 }

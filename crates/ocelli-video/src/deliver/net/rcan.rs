@@ -5,7 +5,7 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use ocelli_nn::{Conv2d, Rectified, Slot, Taps, global_avg_pool};
 
-use super::{Upsampler, conv, mean_shift};
+use super::{Order, Upsampler, conv, mean_shift};
 use crate::deliver::cafm::{Chunk, Form, Site, modulate, site};
 use crate::deliver::config::Config;
 
@@ -116,7 +116,12 @@ impl Rcan {
     }
 
     pub(super) fn forward(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
-        let head = self.head[0].forward(self.sub_mean.forward(x));
+        self.add_mean.forward(self.core(self.sub_mean.forward(x), chunk, taps, Order::Published))
+    }
+
+    /// Between the mean colours.
+    pub(super) fn core(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps, order: Order) -> Tensor<4> {
+        let head = self.head[0].forward(x);
         taps.see("head", &head);
         let mut x = head.clone();
         for (at, part) in self.body.iter().enumerate() {
@@ -126,9 +131,9 @@ impl Rcan {
             };
             taps.see(format_args!("body.{at}"), &x);
         }
-        let x = self.tail.0.forward(x.add(head));
+        let x = self.tail.0.forward(x.add(head), order);
         taps.see("tail.0", &x);
-        self.add_mean.forward(self.tail.1.forward(x))
+        self.tail.1.forward(x)
     }
 }
 

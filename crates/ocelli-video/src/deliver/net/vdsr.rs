@@ -51,7 +51,12 @@ impl Vdsr {
 
     pub(super) fn forward(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
         let input = self.sub_mean.forward(x);
-        let mut x = relu(self.head[0].forward(input.clone()));
+        self.add_mean.forward(self.core(input.clone(), chunk, taps).add(input))
+    }
+
+    /// What is added to the enlarged picture.
+    pub(super) fn core(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
+        let mut x = relu(self.head[0].forward(x));
         taps.see("head", &x);
         for (at, link) in self.body.iter().enumerate() {
             x = modulate(&link.cafms, link.conv1.forward(x), chunk, Rectified::After);
@@ -59,6 +64,6 @@ impl Vdsr {
         }
         x = self.tail[0].forward(x);
         taps.see("tail", &x);
-        self.add_mean.forward(x.add(input))
+        x
     }
 }
