@@ -52,6 +52,16 @@ pub enum DataError {
         /// The value given.
         found: String,
     },
+    /// Another program failed at its work, or could not be started.
+    #[error("{name}: {program} failed: {message}")]
+    Program {
+        /// The file or the task it worked on.
+        name: String,
+        /// The program.
+        program: String,
+        /// What it said, or why it did not start.
+        message: String,
+    },
     /// A loader thread panicked while it worked on this sample. This is a bug; the loader survives it.
     #[error("{name}: a loader thread panicked: {message}")]
     Panicked {
@@ -73,6 +83,10 @@ impl DataError {
         found: impl Into<String>,
     ) -> Self {
         Self::Invalid { name: name.into(), expected: expected.into(), found: found.into() }
+    }
+
+    pub(crate) fn program(name: &str, program: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Program { name: name.into(), program: program.into(), message: message.into() }
     }
 
     pub(crate) fn config(field: &str, expected: impl Into<String>, found: impl ToString) -> Self {

@@ -8,6 +8,9 @@
 //! 4. a [`Loader`] decodes and augments ahead on several threads and gives [`Batch`]es, the same ones for
 //!    any number of threads, and the same ones again when a run resumes in the middle of an epoch.
 //!
+//! Films are apart from this: [`video`] gives their frames one by one and writes them back, through the programs
+//! `ffmpeg` and `ffprobe`.
+//!
 //! ```no_run
 //! use ocelli_data::{Loader, LoaderConfig, SplitOptions, TransformConfig, open_split};
 //! use std::sync::Arc;
@@ -33,6 +36,7 @@ pub mod resize;
 mod rgb;
 pub mod rng;
 pub mod transform;
+pub mod video;
 
 pub use dataset::{
     Cifar, Dataset, DatasetFormat, DatasetPair, EvalSet, FileList, Idx, ImageFolder, SplitOptions,

@@ -9,3 +9,4 @@ mod mixing;
 mod opening;
 mod parity;
 mod randomness;
+mod video;
