@@ -22,8 +22,8 @@ fn main() {
     }
     times.sort_by(f64::total_cmp);
     println!("median {:.1} ms, best {:.1} ms", times[times.len() / 2] * 1e3, times[0] * 1e3);
-    let mut session = up.model().session(1, ocelli_engine::RunOptions { threads: 1, pin: false }).unwrap();
-    let g = up.model().graph();
+    let mut session = up.model().unwrap().session(1, ocelli_engine::RunOptions { threads: 1, pin: false }).unwrap();
+    let g = up.model().unwrap().graph();
     let n: usize = g.value(g.inputs[0]).shape.iter().map(|d| match d { ocelli_graph::Dim::Fixed(n) => *n, ocelli_graph::Dim::Batch(n) => *n }).product();
     let m: usize = g.value(g.outputs[0]).shape.iter().map(|d| match d { ocelli_graph::Dim::Fixed(n) => *n, ocelli_graph::Dim::Batch(n) => *n }).product();
     let (x, mut y) = (vec![1.0f32; n], vec![0.0f32; m]);

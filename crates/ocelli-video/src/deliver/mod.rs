@@ -16,12 +16,18 @@ pub mod bicubic;
 pub mod cafm;
 pub mod chunks;
 pub mod config;
+pub mod container;
 pub mod deploy;
+pub mod encode;
 pub mod fold;
 pub mod init;
+pub mod low;
+pub mod manifest;
 pub mod metrics;
 pub mod net;
+pub mod package;
 pub mod patches;
+pub mod play;
 pub mod train;
 pub mod upscale;
 

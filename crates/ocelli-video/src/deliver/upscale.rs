@@ -33,7 +33,8 @@ pub struct Upscaler {
     size: [usize; 2],
     tile: [usize; 2],
     rim: usize,
-    model: Model,
+    /// Without, frames are interpolated.
+    model: Option<Model>,
     threads: usize,
     idle: Mutex<Vec<Worker>>,
 }
@@ -46,7 +47,7 @@ impl std::fmt::Debug for Upscaler {
 
 /// What a thread works with.
 struct Worker {
-    session: Session,
+    session: Option<Session>,
     input: Vec<f32>,
     output: Vec<f32>,
 }
@@ -118,7 +119,7 @@ impl Upscaler {
             size,
             tile,
             rim,
-            model: Model::compile(float, "")?,
+            model: Some(Model::compile(float, "")?),
             threads: threads.max(1),
             idle: Mutex::new(Vec::new()),
         };
@@ -139,9 +140,17 @@ impl Upscaler {
             let mut graph = quantised.graph;
             passes::lower_to_integers(&mut graph, Rounding::default());
             passes::fuse_code_sums(&mut graph);
-            own.model = Model::compile(graph, "")?;
+            own.model = Some(Model::compile(graph, "")?);
         }
         Ok(own)
+    }
+
+    /// Bicubic interpolation, as in networks' residuals, for frames of `size` (height, width).
+    pub fn bicubic(scale: usize, size: [usize; 2], threads: usize) -> Self {
+        let config = Config { residual: Residual::Bicubic, ..Config::new(Backbone::Espcn, scale) };
+        let (rim, threads) = (2, threads.max(1));
+        let tile = tile_of(size, rim, threads, TILE_PIXELS);
+        Self { config, size, tile, rim, model: None, threads, idle: Mutex::new(Vec::new()) }
     }
 
     /// Height and width of the enlarged frames.
@@ -149,9 +158,9 @@ impl Upscaler {
         self.size.map(|extent| extent * self.config.scale)
     }
 
-    /// The compiled network of a tile.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The compiled network of a tile; none where frames are interpolated.
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
     }
 
     /// Tiles of a frame.
@@ -245,8 +254,10 @@ impl Upscaler {
             let mut pixels = Vec::new();
             loop {
                 let Some(tile) = tiles.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                self.fill(low, tile, &mut worker.input);
-                worker.session.run(&[&worker.input], &mut [&mut worker.output])?;
+                if let Some(session) = &mut worker.session {
+                    self.fill(low, tile, &mut worker.input);
+                    session.run(&[&worker.input], &mut [&mut worker.output])?;
+                }
                 self.finish(low, tile, &worker.output, &mut pixels);
                 let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 self.place(tile, &pixels, &mut out);
@@ -271,7 +282,10 @@ impl Upscaler {
         if let Some(worker) = kept {
             return Ok(worker);
         }
-        let session = self.model.session(1, RunOptions { threads, pin: false })?;
+        let Some(model) = &self.model else {
+            return Ok(Worker { session: None, input: Vec::new(), output: Vec::new() });
+        };
+        let session = Some(model.session(1, RunOptions { threads, pin: false })?);
         let scale = self.config.scale;
         let outputs = self.tile[0] * self.tile[1] * scale * scale * 3;
         Ok(Worker { session, input: Vec::new(), output: vec![0.0; outputs] })
@@ -282,7 +296,7 @@ impl Upscaler {
         let scale = self.config.scale;
         let vdsr = self.config.backbone == Backbone::Vdsr;
         let adds_picture = vdsr || self.config.residual == Residual::Bicubic;
-        let mut mean = if deploy::takes_mean_away(&self.config) && !vdsr { MEAN } else { [0.0; 3] };
+        let mean = (deploy::takes_mean_away(&self.config) && !vdsr).then_some(MEAN);
         let mut base = Base::new(self, low, tile, if adds_picture { 1.0 } else { 0.0 });
         if vdsr && self.config.residual == Residual::Bicubic {
             // The enlarged picture comes twice: in the network and beside it.
@@ -293,12 +307,11 @@ impl Upscaler {
         let left = (columns[0] - tile[1].start) * 3;
         let mut row = vec![0.0f32; wide];
         pixels.clear();
-        if mean.iter().all(|&value| value == 0.0) {
-            mean = [0.0; 3];
-        }
         for y in (rows[0] - tile[0].start)..(rows[1] - tile[0].start) {
             for i in 0..scale {
-                if self.config.backbone == Backbone::Espcn {
+                if output.is_empty() {
+                    row.fill(0.0);
+                } else if self.config.backbone == Backbone::Espcn {
                     // Of a pixel's 3 s² numbers, 3 s belong to this row.
                     let width = self.tile[1];
                     let own = &output[(y * width * scale * 3 + left) * scale..][..wide * scale];
@@ -309,7 +322,7 @@ impl Upscaler {
                 } else {
                     let own = &output[((y * scale + i) * self.tile[1] * 3 + left) * scale..][..wide];
                     row.copy_from_slice(own);
-                    if deploy::takes_mean_away(&self.config) {
+                    if let Some(mean) = mean {
                         for pixel in row.as_chunks_mut::<3>().0 {
                             (0..3).for_each(|c| pixel[c] += mean[c]);
                         }
