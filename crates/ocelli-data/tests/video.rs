@@ -1,7 +1,9 @@
 //! Films, made by ffmpeg's own test sources, to frames and back.
 
 mod colours;
+mod faults;
 mod reading;
+mod writing;
 
 use ocelli_data::video::{
     Codec, Destination, Ffmpeg, Probe, Quality, ReadOptions, Reader, WriteOptions, Writer, probe,

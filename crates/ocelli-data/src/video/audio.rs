@@ -2,7 +2,7 @@
 
 use super::literal;
 use super::options::WriteOptions;
-use super::packets::scan_start;
+use super::packets;
 use super::probe::{check_file, describe};
 use super::tools::Ffmpeg;
 use crate::error::Result;
@@ -72,7 +72,7 @@ fn skipped(
     let video = streams
         .iter()
         .any(|stream| stream["codec_type"] == "video" && stream["disposition"]["attached_pic"] != 1);
-    let zero = if video { scan_start(ffmpeg, path)?.unwrap_or(file) } else { file };
+    let zero = if video { packets::start(ffmpeg, path)?.unwrap_or(file) } else { file };
     let start = zero + audio_start;
     // ffmpeg takes the beginning of the file as 0 by itself, and then keeps the priming of the audio.
     Ok(Some(start).filter(|start| (start - file).abs() > 0.0005))
@@ -81,7 +81,7 @@ fn skipped(
 /// Whether a container can hold audio of this codec, by ffmpeg's names. Matroska and NUT hold everything.
 fn holds(extension: &str, codec: &str) -> bool {
     let known: &[&str] = match extension {
-        "mp4" | "m4v" => &["aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"],
+        "mp4" | "m4v" => &["aac", "mp3", "ac3", "eac3", "alac", "opus"],
         "mov" => &["aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"],
         "avi" => &["aac", "mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8", "pcm_s24le"],
         "ts" | "m2ts" | "mts" => &["aac", "mp3", "mp2", "ac3", "eac3", "opus"],

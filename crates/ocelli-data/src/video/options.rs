@@ -47,6 +47,8 @@ pub struct WriteOptions {
     /// For a variable rate: when every frame is shown, in s, in order. The first frame written is shown at 0, so what
     /// counts is the distance from the first entry. Times closer than 0.5 ms, or equal, are moved 1 ms apart.
     pub times: Option<Vec<f64>>,
+    /// Width to height of a pixel, where they are not square.
+    pub pixel_aspect: Option<(u32, u32)>,
     /// The YUV matrix by ffmpeg's name, as `bt709`; `None` and names that are no YUV matrix: BT.601 up to 576 lines,
     /// BT.709 above.
     pub matrix: Option<String>,
@@ -73,6 +75,7 @@ impl Default for WriteOptions {
             preset: "medium".into(),
             rate: Rate { numerator: 25, denominator: 1 },
             times: None,
+            pixel_aspect: None,
             matrix: None,
             primaries: None,
             transfer: None,
@@ -85,11 +88,13 @@ impl Default for WriteOptions {
 }
 
 impl WriteOptions {
-    /// The default, with the rate (and the times, where it varies) and the colours of this film. No audio.
+    /// The default, with the rate (and the times, where it varies) the shape of pixels and the colours of
+    /// this film. No audio.
     pub fn like(film: &Probe) -> Self {
         Self {
             rate: film.rate,
             times: film.variable_rate.then(|| film.times.clone()),
+            pixel_aspect: film.pixel_aspect,
             matrix: film.matrix.clone(),
             primaries: film.primaries.clone(),
             transfer: film.transfer.clone(),
@@ -102,6 +107,9 @@ impl WriteOptions {
         check_size(name, width, height)?;
         if Rate::new(self.rate.numerator, self.rate.denominator).is_none() {
             return Err(DataError::config("rate", "a fraction without 0", self.rate));
+        }
+        if let Some((0, _) | (_, 0)) = self.pixel_aspect {
+            return Err(DataError::config("pixel_aspect", "two numbers above 0", "a 0"));
         }
         match self.quality {
             Quality::Crf(crf) if crf > 51 => return Err(DataError::config("crf", "0 to 51", crf)),

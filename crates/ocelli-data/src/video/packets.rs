@@ -21,7 +21,8 @@ pub struct Packet {
     pub bytes: u64,
     /// Whether decoding can begin here.
     pub key: bool,
-    /// Whether the frame is shown. An edit list keeps frames in the file that are only decoded.
+    /// Whether the frame is shown. Edit lists keep frames in the file that are only decoded, and a film cut out of
+    /// another begins with frames that refer to ones it lacks.
     pub shown: bool,
 }
 
@@ -30,23 +31,7 @@ pub struct Packet {
 /// # Errors
 /// [`DataError::Program`] when ffprobe cannot read the file, [`DataError::TooLarge`] past [`MAX_PACKETS`].
 pub fn packets(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<Packet>> {
-    Ok(scan(ffmpeg, path)?.packets)
-}
-
-/// When the first frame of the first video stream is shown, in s on the file's clock; `None` where it does not say.
-/// Reads the first packets only.
-pub(super) fn scan_start(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<f64>> {
-    let name = path.display().to_string();
-    let mut command = ffmpeg.ffprobe();
-    command.args(["-select_streams", "V:0", "-read_intervals", "%+#64", "-show_entries"]);
-    command.args(["packet=pts_time,dts_time,duration_time,size,flags", "-of", "compact"]).arg(literal(path));
-    let output = ffmpeg.run(&mut command, &name)?;
-    let packets: Vec<Packet> =
-        String::from_utf8_lossy(&output).lines().filter_map(parse).map(|(packet, _)| packet).collect();
-    let first = packets.iter().position(|packet| packet.key).unwrap_or(0);
-    let times =
-        packets[first..].iter().filter(|packet| packet.shown && !packet.time.is_nan()).map(|p| p.time);
-    Ok(times.min_by(f64::total_cmp))
+    Ok(scan(ffmpeg, path, None)?.packets)
 }
 
 /// What a pass over the file found.
@@ -62,9 +47,21 @@ pub(super) struct Scan {
     pub(super) said: String,
 }
 
-pub(super) fn scan(ffmpeg: &Ffmpeg, path: &Path) -> Result<Scan> {
+/// When the first frame of the first video stream is shown, in s on the file's clock; `None` where it does not say.
+/// Reads the first packets only.
+pub(super) fn start(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<f64>> {
+    let scan = scan(ffmpeg, path, Some(128))?;
+    let times = scan.packets.iter().filter(|packet| packet.shown && !packet.time.is_nan());
+    Ok(times.map(|packet| packet.time).min_by(f64::total_cmp))
+}
+
+/// Reads the packets, or the first `most` of them.
+pub(super) fn scan(ffmpeg: &Ffmpeg, path: &Path, most: Option<usize>) -> Result<Scan> {
     let name = path.display().to_string();
     let mut command = ffmpeg.ffprobe();
+    if let Some(most) = most {
+        command.args(["-read_intervals", &format!("%+#{most}")]);
+    }
     command.args(["-select_streams", "V:0", "-show_entries"]);
     command.args(["packet=pts_time,dts_time,duration_time,size,flags", "-of", "compact"]);
     command.arg(literal(path)).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -101,7 +98,39 @@ pub(super) fn scan(ffmpeg: &Ffmpeg, path: &Path) -> Result<Scan> {
         scan.decoded = Vec::new();
     }
     scan.said = process.succeed()?;
+    hide_undecodable(ffmpeg, path, &mut scan)?;
     Ok(scan)
+}
+
+/// Marks the frames before the first key frame, in the order of storage or of showing, that the decoder does not give:
+/// they refer to frames before the beginning. Which ones depends on codec and encoder, so the decoder is asked.
+fn hide_undecodable(ffmpeg: &Ffmpeg, path: &Path, scan: &mut Scan) -> Result<()> {
+    let Some(key) = scan.packets.iter().position(|packet| packet.key) else { return Ok(()) };
+    let from = scan.packets[key].time;
+    let doubtful = |i: usize, packet: &Packet| packet.shown && (i < key || packet.time < from);
+    let Some(last) = scan.packets.iter().enumerate().rposition(|(i, packet)| doubtful(i, packet)) else {
+        return Ok(());
+    };
+    let given = if scan.timed { decoded_times(ffmpeg, path, last + 1)? } else { Vec::new() };
+    for (i, packet) in scan.packets.iter_mut().enumerate().take(last + 1) {
+        // Without times the rule of thumb has to do.
+        let hidden = if scan.timed { given.iter().all(|t| (t - packet.time).abs() > 2e-6) } else { i < key };
+        packet.shown &= !(doubtful(i, packet) && hidden);
+    }
+    Ok(())
+}
+
+/// When the frames are shown, in s, that the first so many packets give.
+fn decoded_times(ffmpeg: &Ffmpeg, path: &Path, packets: usize) -> Result<Vec<f64>> {
+    let mut command = ffmpeg.ffprobe();
+    command.args(["-select_streams", "V:0", "-read_intervals", &format!("%+#{packets}"), "-of", "compact"]);
+    command.args(["-show_entries", "frame=best_effort_timestamp_time"]).arg(literal(path));
+    let output = ffmpeg.run(&mut command, &path.display().to_string())?;
+    let time = |line: &str| {
+        let (_, time) = line.split_once("best_effort_timestamp_time=")?;
+        time.split('|').next()?.trim().parse().ok()
+    };
+    Ok(String::from_utf8_lossy(&output).lines().filter_map(time).collect())
 }
 
 fn next_line(lines: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {

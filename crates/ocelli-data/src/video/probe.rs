@@ -21,7 +21,7 @@ pub struct Probe {
     pub path: String,
     /// The file.
     pub file: PathBuf,
-    /// Pixels per row as shown: after rotation. Pixels are taken as square, as they are stored.
+    /// Pixels per row as shown: after rotation. Pixels are taken as they are stored, square or not.
     pub width: usize,
     /// Rows as shown: after rotation.
     pub height: usize,
@@ -29,9 +29,12 @@ pub struct Probe {
     pub stored_height: usize,
     /// The rotation the file asks for, in degrees, as ffprobe states it. The reader has applied it.
     pub rotation: i32,
+    /// Width to height of a pixel as shown, where they are not square: 16 to 11 for a wide PAL film.
+    pub pixel_aspect: Option<(u32, u32)>,
     /// Frames per second; of a variable rate the average.
     pub rate: Rate,
-    /// The number of frames shown: the packets of the stream from the first key frame on, less those an edit list hides.
+    /// The number of frames shown: the packets of the stream, less those an edit list hides and those at the beginning
+    /// that cannot be decoded.
     pub frames: u64,
     /// How long the film is shown, in s: to the end of the last frame.
     pub duration: f64,
@@ -107,9 +110,10 @@ pub fn probe(ffmpeg: &Ffmpeg, path: &Path) -> Result<Probe> {
     }
     check_size(&name, stored.0, stored.1)?;
     let rotation = rotation(stream);
-    let (width, height) = if rotation.rem_euclid(180) == 90 { (stored.1, stored.0) } else { stored };
+    let turned = rotation.rem_euclid(180) == 90;
+    let (width, height) = if turned { (stored.1, stored.0) } else { stored };
 
-    let scan = scan(ffmpeg, path)?;
+    let scan = scan(ffmpeg, path, None)?;
     let clock = Clock::new(&scan, stream);
     if clock.times.is_empty() {
         return Err(DataError::invalid(name, "a video with frames", "no frame"));
@@ -133,6 +137,7 @@ pub fn probe(ffmpeg: &Ffmpeg, path: &Path) -> Result<Probe> {
         height,
         stored_height: stored.1,
         rotation,
+        pixel_aspect: pixel_aspect(stream).map(|(w, h)| if turned { (h, w) } else { (w, h) }),
         rate: clock.rate,
         frames: clock.times.len() as u64,
         duration: last + scan.last_duration.filter(|_| clock.variable).unwrap_or(1.0 / clock.rate.value()),
@@ -195,9 +200,7 @@ struct Clock {
 
 impl Clock {
     fn new(scan: &Scan, stream: &Value) -> Self {
-        // What comes before the first key frame, in a cut-out broadcast, refers to frames that are not there.
-        let first = scan.packets.iter().position(|packet| packet.key).unwrap_or(0);
-        let shown = || (first..scan.packets.len()).filter(|i| scan.packets[*i].shown);
+        let shown = || (0..scan.packets.len()).filter(|i| scan.packets[*i].shown);
         // Some files say of some frames only when they are decoded. In their order of showing frames are as far apart.
         let time = |i: usize| scan.decoded.get(i).copied().unwrap_or(scan.packets[i].time);
         let mut times: Vec<f64> = shown().map(time).collect();
@@ -237,6 +240,12 @@ fn audio(stream: &Value) -> Audio {
         channels: number(stream, "channels") as u32,
         sample_rate: number(stream, "sample_rate") as u32,
     }
+}
+
+fn pixel_aspect(stream: &Value) -> Option<(u32, u32)> {
+    let (w, h) = text(stream, "sample_aspect_ratio")?.split_once(':')?;
+    let (w, h) = (w.parse().ok()?, h.parse().ok()?);
+    (w > 0 && h > 0 && w != h).then_some((w, h))
 }
 
 /// In degrees. The side data is what ffmpeg goes by; before version 5 there was a tag too.

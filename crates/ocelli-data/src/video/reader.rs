@@ -9,9 +9,9 @@ use super::tools::Ffmpeg;
 use crate::error::{DataError, Result};
 use crate::rgb::RgbImage;
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
-use std::process::{ChildStdout, Command, Stdio};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
 /// Which frames, and how large.
@@ -34,7 +34,8 @@ pub struct Reader {
     name: String,
     process: Process,
     pipe: Option<ChildStdout>,
-    feeder: Option<JoinHandle<()>>,
+    /// Writes the parts into ffmpeg; ends with the part it could not read.
+    feeder: Option<JoinHandle<Option<DataError>>>,
     width: usize,
     height: usize,
     /// Frames to pass over before the first one that is given.
@@ -114,15 +115,7 @@ impl Reader {
         let mut reader = Self::start(&mut command, name, width, height, Stdio::piped())?;
         let input = reader.process.child().stdin.take();
         reader.feeder = input.map(|mut input| {
-            std::thread::spawn(move || {
-                for part in parts {
-                    // A part that vanished or an ffmpeg that ended: the missing frames say so.
-                    let Ok(mut file) = File::open(part) else { return };
-                    if std::io::copy(&mut file, &mut input).is_err() {
-                        return;
-                    }
-                }
-            })
+            std::thread::spawn(move || parts.iter().find_map(|part| feed(part, &mut input)))
         });
         Ok(reader)
     }
@@ -201,7 +194,9 @@ impl Reader {
     fn end(&mut self, at: usize, size: usize) -> Result<()> {
         self.pipe = None;
         let (status, said) = self.process.wait()?;
-        self.join();
+        if let Some(e) = self.join() {
+            return Err(e);
+        }
         if !status.success() {
             return Err(self.process.error(failure(status, &said)));
         }
@@ -225,10 +220,8 @@ impl Reader {
     }
 
     /// The process is gone, so the feeder's pipe is broken and it ends.
-    fn join(&mut self) {
-        if let Some(feeder) = self.feeder.take() {
-            let _ = feeder.join();
-        }
+    fn join(&mut self) -> Option<DataError> {
+        self.feeder.take()?.join().ok()?
     }
 }
 
@@ -247,6 +240,24 @@ impl Iterator for Reader {
             Ok(true) => Some(Ok(RgbImage::new(self.width, self.height, frame))),
             Ok(false) => None,
             Err(e) => Some(Err(e)),
+        }
+    }
+}
+
+/// Writes a file into ffmpeg: the error if it cannot be read. That ffmpeg ended early is not the file's fault.
+fn feed(part: &Path, input: &mut ChildStdin) -> Option<DataError> {
+    let mut file = match File::open(part) {
+        Ok(file) => file,
+        Err(e) => return Some(DataError::io(part, "open the file", e)),
+    };
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return None,
+            Ok(n) if input.write_all(&chunk[..n]).is_err() => return None,
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Some(DataError::io(part, "read the file", e)),
         }
     }
 }

@@ -220,8 +220,9 @@ fn encode(command: &mut Command, width: usize, height: usize, options: &WriteOpt
         Codec::Ffv1 => ("ffv1", Some("bgr0")),
         Codec::RawRgb => ("rawvideo", Some("bgr24")),
     };
+    let (w, h) = options.pixel_aspect.unwrap_or((1, 1));
     match rgb {
-        Some(format) => command.args(["-vf", &format!("format={format}")]),
+        Some(format) => command.args(["-vf", &format!("format={format},setsar={w}/{h}")]),
         None => {
             let tags = Tags::new(options.matrix.as_deref(), height);
             let even = width.is_multiple_of(2) && height.is_multiple_of(2);
@@ -235,7 +236,14 @@ fn encode(command: &mut Command, width: usize, height: usize, options: &WriteOpt
             let tag = format!(
                 "setparams=range=tv:colorspace={matrix}:color_primaries={primaries}:color_trc={transfer}"
             );
-            command.args(["-vf", &format!("{convert},{tag}"), "-color_range", "tv", "-colorspace", matrix]);
+            command.args([
+                "-vf",
+                &format!("{convert},{tag},setsar={w}/{h}"),
+                "-color_range",
+                "tv",
+                "-colorspace",
+                matrix,
+            ]);
             command.args(["-color_primaries", primaries, "-color_trc", transfer])
         }
     };

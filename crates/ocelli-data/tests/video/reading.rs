@@ -115,3 +115,19 @@ fn reading_starts_at_any_frame() {
     let none = ReadOptions { frames: Some(0), ..Default::default() };
     assert_eq!(Reader::open(&studio.ffmpeg, &film, &none).unwrap().count(), 0);
 }
+
+#[test]
+fn pixels_that_are_not_square_stay_so() {
+    let Some(studio) = Studio::open() else { return };
+    let source = studio.make("pal.mp4", &format!("{TEST} -vf setsar=16/11 -c:v libx264"));
+    let film = studio.probe(&source);
+    assert_eq!((film.width, film.height, film.pixel_aspect), (96, 64, Some((16, 11))));
+    let frames = studio.read(&source, &ReadOptions::default());
+    for (name, codec) in [("out.mp4", Codec::H264), ("out.mkv", Codec::Ffv1)] {
+        let options = WriteOptions { codec, preset: "ultrafast".into(), ..WriteOptions::like(&film) };
+        assert_eq!(
+            studio.probe(&studio.write(name, (96, 64), &frames, &options)).pixel_aspect,
+            Some((16, 11))
+        );
+    }
+}
