@@ -24,6 +24,7 @@ pub fn modulate(x: Tensor<4>, scale: Tensor<3>, shift: Tensor<2>, rectified: Rec
     let groups = channels / inputs;
     let parts = x.clone().reshape([batch * groups, inputs, height * width]);
     let mixed = scale.reshape([batch * groups, inputs, inputs]).matmul(parts);
-    let y = mixed.reshape([batch, channels, height, width]).add(x).add(shift.reshape([batch, channels, 1, 1]));
+    let y =
+        mixed.reshape([batch, channels, height, width]).add(x).add(shift.reshape([batch, channels, 1, 1]));
     if rectified == Rectified::After { relu(y) } else { y }
 }

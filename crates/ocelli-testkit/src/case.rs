@@ -308,7 +308,8 @@ impl Case {
         if let Some(most) = tolerance[first]["abs"].as_f64() {
             return Some((Measure::Absolute, most));
         }
-        (tolerance["quantized"] == "exact" && name.ends_with(".quantized")).then_some((Measure::Absolute, 0.0))
+        (tolerance["quantized"] == "exact" && name.ends_with(".quantized"))
+            .then_some((Measure::Absolute, 0.0))
     }
 
     /// How outputs of adder networks' quantisation are compared.

@@ -41,11 +41,7 @@ fn one(case: &Case, expected: &Expected, found: Option<&TensorData>) -> Comparis
     let exact = stored.is_some_and(|data| !data.dtype().is_float())
         && !matches!(
             expected.measure,
-            Measure::Given
-                | Measure::Codes
-                | Measure::LooseCodes
-                | Measure::Differing
-                | Measure::Steps
+            Measure::Given | Measure::Codes | Measure::LooseCodes | Measure::Differing | Measure::Steps
         );
     let tolerance = if exact { 0.0 } else { expected.tolerance };
     let result =

@@ -39,7 +39,10 @@ impl ModulateShape {
     /// # Panics
     /// If the slices have other lengths.
     fn check(&self, x: &[f32], scale: &[f32], shift: &[f32]) {
-        assert!(matches!(self.inputs, 1 | 2) && self.channels.is_multiple_of(self.inputs), "groups of channels");
+        assert!(
+            matches!(self.inputs, 1 | 2) && self.channels.is_multiple_of(self.inputs),
+            "groups of channels"
+        );
         let planes = self.batch * self.channels;
         assert!(
             x.len() == planes * self.area && scale.len() == planes * self.inputs && shift.len() == planes,
@@ -76,7 +79,14 @@ pub fn forward(isa: Isa, shape: &ModulateShape, x: &[f32], scale: &[f32], shift:
         // SAFETY: every group has one task; the instruction set is the processor's.
         unsafe {
             let out = out.slice(first * area, inputs * area);
-            forward_any(isa, shape, &x[first * area..][..inputs * area], scale, &shift[first..][..inputs], out);
+            forward_any(
+                isa,
+                shape,
+                &x[first * area..][..inputs * area],
+                scale,
+                &shift[first..][..inputs],
+                out,
+            );
         }
     });
     output

@@ -44,14 +44,8 @@ impl Backward<Flex, 3> for Modulate {
         let (places, shape) = ops.state;
         let [x, scale, shift] =
             places.map(|place| in_order(checkpointer.retrieve_node_output::<FlexTensor>(place)));
-        let (of_x, of_scale, of_shift) = modulate::backward(
-            Isa::best(),
-            &shape,
-            slice(&x),
-            slice(&scale),
-            slice(&shift),
-            slice(&grad),
-        );
+        let (of_x, of_scale, of_shift) =
+            modulate::backward(Isa::best(), &shape, slice(&x), slice(&scale), slice(&shift), slice(&grad));
         let gradients = [(of_x, x.shape()), (of_scale, scale.shape()), (of_shift, shift.shape())];
         for (node, (data, shape)) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = node {

@@ -135,7 +135,9 @@ pub fn downsample_rows(x: &[f32], [height, width, channels]: [usize; 3], scale: 
     rows.iter()
         .flat_map(|taps| {
             let across = &across;
-            (0..wide).map(move |i| taps.iter().map(|(y, weight)| weight * across[y * wide + i]).sum::<f64>() as f32)
+            (0..wide).map(move |i| {
+                taps.iter().map(|(y, weight)| weight * across[y * wide + i]).sum::<f64>() as f32
+            })
         })
         .collect()
 }

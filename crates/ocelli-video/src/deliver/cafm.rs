@@ -37,7 +37,8 @@ pub struct ContentAwareFm {
 impl ContentAwareFm {
     /// For maps of `channels`; networks use kernels of one pixel.
     pub fn new(channels: usize, kernel: usize, form: Form, device: &Device) -> Self {
-        let config = Conv2dConfig::new(channels, channels, kernel).groups(channels / form.inputs()).bias(true);
+        let config =
+            Conv2dConfig::new(channels, channels, kernel).groups(channels / form.inputs()).bias(true);
         Self { gamma: zeros([1], device), transformer: config.init(device) }
     }
 
@@ -102,7 +103,8 @@ pub fn modulate(site: &Site, x: Tensor<4>, chunk: Chunk, rectified: Rectified) -
     let channels = x.dims()[1];
     let inputs = site[present[0]].transformer.weight.dims()[1];
     let (scales, shifts): (Vec<_>, Vec<_>) = present.iter().map(|&chunk| site[chunk].folded()).unzip();
-    let rows: Vec<i64> = chunks.iter().map(|chunk| present.partition_point(|own| own < chunk) as i64).collect();
+    let rows: Vec<i64> =
+        chunks.iter().map(|chunk| present.partition_point(|own| own < chunk) as i64).collect();
     let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [chunks.len()]), &x.device());
     let scale = Tensor::stack::<2>(scales, 0).select(0, rows.clone());
     let shift = Tensor::stack::<2>(shifts, 0).select(0, rows);

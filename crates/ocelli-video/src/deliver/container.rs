@@ -113,7 +113,8 @@ pub fn shared_bytes(config: &Config, net: &Net, storage: Storage) -> Vec<u8> {
     let mut payload = Vec::new();
     let specs = shared_specs(config);
     for spec in &specs {
-        let values: Vec<f32> = tensors.get(&spec.name).map(|data| data.iter::<f32>().collect()).unwrap_or_default();
+        let values: Vec<f32> =
+            tensors.get(&spec.name).map(|data| data.iter::<f32>().collect()).unwrap_or_default();
         if storage == Storage::I8 && spec.shape.len() == 4 {
             let (codes, scales) = quantise_rows(&values, spec.shape[0]);
             push(&scales, Storage::F32, &mut payload);
@@ -152,7 +153,10 @@ fn open<'a>(path: &Path, bytes: &'a [u8], config: &Config, kind: u8) -> Result<H
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
     let flags = u16::from_le_bytes([bytes[6], bytes[7]]);
     if bytes[4] != kind {
-        return wrong(format!("expected kind {kind} (0: shared weights, 1: a modulation), found {}", bytes[4]));
+        return wrong(format!(
+            "expected kind {kind} (0: shared weights, 1: a modulation), found {}",
+            bytes[4]
+        ));
     }
     let storage = match bytes[5] {
         0 => Storage::F32,
@@ -195,7 +199,12 @@ impl Numbers<'_> {
         let values: Vec<f32> = if storage == Storage::F32 {
             self.bytes(4 * count)?.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
         } else {
-            self.bytes(2 * count)?.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+            self.bytes(2 * count)?
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32())
+                .collect()
         };
         match values.iter().find(|value| !value.is_finite()) {
             Some(value) => Err(VideoError::malformed(self.path, format!("a number is {value}"))),
@@ -207,7 +216,10 @@ impl Numbers<'_> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        Err(VideoError::malformed(self.path, format!("{} bytes more than the network needs", self.rest.len())))
+        Err(VideoError::malformed(
+            self.path,
+            format!("{} bytes more than the network needs", self.rest.len()),
+        ))
     }
 }
 
@@ -244,7 +256,12 @@ pub type Modulation = Vec<(Vec<f32>, Vec<f32>)>;
 ///
 /// # Errors
 /// As [`read_shared`], or if it is another chunk's.
-pub fn read_modulation(path: &Path, bytes: &[u8], config: &Config, chunk: usize) -> Result<Modulation, VideoError> {
+pub fn read_modulation(
+    path: &Path,
+    bytes: &[u8],
+    config: &Config,
+    chunk: usize,
+) -> Result<Modulation, VideoError> {
     let head = open(path, bytes, config, 1)?;
     if head.chunk != chunk {
         return Err(VideoError::malformed(path, format!("is of chunk {}, expected {chunk}", head.chunk)));

@@ -142,9 +142,10 @@ impl Deployed {
     }
 
     fn mixed<const N: usize>(&self, convs: [&Conv2d; N], x: Tensor<4>) -> Tensor<4> {
-        convs.into_iter().zip(&self.mixes).fold(x, |x, (conv, mix)| {
-            mix.forward(burn::tensor::activation::relu(conv.forward(x)))
-        })
+        convs
+            .into_iter()
+            .zip(&self.mixes)
+            .fold(x, |x, (conv, mix)| mix.forward(burn::tensor::activation::relu(conv.forward(x))))
     }
 }
 

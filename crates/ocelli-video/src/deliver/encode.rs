@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use super::chunks::cut;
 use super::config::Config;
-use super::container::{Storage, arch_hash, assemble, modulation_bytes, read_modulation, read_shared, shared_bytes};
+use super::container::{
+    Storage, arch_hash, assemble, modulation_bytes, read_modulation, read_shared, shared_bytes,
+};
 use super::init::initialize;
 use super::low::{self, Extents, LowCodec, LowFilm};
-use super::manifest::{
-    Account, ChunkPart, FORMAT, Low, Manifest, Part, SuperResolution, VERSION, Video,
-};
+use super::manifest::{Account, ChunkPart, FORMAT, Low, Manifest, Part, SuperResolution, VERSION, Video};
 use super::metrics::Mean;
 use super::net::Net;
 use super::package::Package;
@@ -104,9 +104,16 @@ impl EncodeOptions {
         if self.steps == 0 || self.batch == 0 || self.batch > 4096 {
             return wrong("steps and patches per step must be at least 1".into());
         }
-        if self.patch < 4 * self.network.scale || self.patch > 1024 || !self.patch.is_multiple_of(self.network.scale) {
+        if self.patch < 4 * self.network.scale
+            || self.patch > 1024
+            || !self.patch.is_multiple_of(self.network.scale)
+        {
             let scale = self.network.scale;
-            return wrong(format!("patches of {} pixels: expected a multiple of {scale} from {} to 1024", self.patch, 4 * scale));
+            return wrong(format!(
+                "patches of {} pixels: expected a multiple of {scale} from {} to 1024",
+                self.patch,
+                4 * scale
+            ));
         }
         if !(self.lr.is_finite() && self.lr > 0.0) {
             return wrong(format!("a learning rate of {}: expected more than 0", self.lr));
@@ -201,7 +208,10 @@ impl Job<'_> {
     /// Refuses a folder with something else in it, and writes down what is made here.
     fn begin(&self, input: &Path) -> Result<(), VideoError> {
         if self.output.join("manifest.json").exists() {
-            return Err(VideoError::malformed(self.output, "holds a package already; name another folder or remove it"));
+            return Err(VideoError::malformed(
+                self.output,
+                "holds a package already; name another folder or remove it",
+            ));
         }
         let settings = self.work.join("settings.json");
         let meta = fs::metadata(input).map_err(VideoError::io(input))?;
@@ -223,7 +233,10 @@ impl Job<'_> {
         let empty = !self.output.exists()
             || fs::read_dir(self.output).map_err(VideoError::io(self.output))?.next().is_none();
         if !empty {
-            return Err(VideoError::malformed(self.output, "is not empty and holds no encoding; name another folder"));
+            return Err(VideoError::malformed(
+                self.output,
+                "is not empty and holds no encoding; name another folder",
+            ));
         }
         fs::create_dir_all(&self.work).map_err(VideoError::io(&self.work))?;
         write_atomic(&settings, text.as_bytes()).map_err(VideoError::io(&settings))
@@ -248,7 +261,11 @@ impl Job<'_> {
     }
 
     fn matrix(&self) -> Option<&str> {
-        self.film.matrix.as_deref().or(Some(if self.film.stored_height <= 576 { "smpte170m" } else { "bt709" }))
+        self.film.matrix.as_deref().or(Some(if self.film.stored_height <= 576 {
+            "smpte170m"
+        } else {
+            "bt709"
+        }))
     }
 
     fn segment(&self, low: &LowFilm, chunk: usize) -> Vec<PathBuf> {
@@ -262,7 +279,9 @@ impl Job<'_> {
         let most = (self.options.cache_bytes / pair).max(self.starts.len() as u64);
         let step = self.film.frames.div_ceil(most).max(1) as usize;
         if step > 1 {
-            self.notes.push(format!("every {step}th frame is learnt from: all would take more memory than allowed"));
+            self.notes.push(format!(
+                "every {step}th frame is learnt from: all would take more memory than allowed"
+            ));
         }
         let mut high = Reader::open(self.ffmpeg, &self.film, &ReadOptions::default())?;
         let mut pairs = Vec::new();
@@ -278,7 +297,10 @@ impl Job<'_> {
                     return Err(VideoError::malformed(&self.film.file, problem));
                 }
                 if !decoded.read_into(&mut small)? {
-                    return Err(VideoError::malformed(&path, format!("has fewer than {} frames", range.len())));
+                    return Err(VideoError::malformed(
+                        &path,
+                        format!("has fewer than {} frames", range.len()),
+                    ));
                 }
                 stages("reading frames", frame as u64 + 1, self.film.frames);
                 if (frame - range.start).is_multiple_of(step) {
@@ -325,7 +347,7 @@ impl Job<'_> {
         };
         let settings = train_config(options, epochs);
         let folder = self.work.join("train");
-        let resumes = folder.join("checkpoint").exists() || folder.exists();
+        let resumes = folder.join("last.ckpt").exists();
         let folder = RunFolder::open(&folder, resumes)?;
         let net = initialize(config.build(&device.clone().autodiff()), &config, options.seed);
         let trainer = Trainer::new(settings, style, stop.clone())?;
@@ -401,6 +423,7 @@ impl Job<'_> {
                 frames: self.film.frames,
                 duration: self.film.duration,
                 variable_rate: self.film.variable_rate,
+                pixel_aspect: self.film.pixel_aspect.map(|(x, y)| [x, y]),
                 matrix: self.film.matrix.clone(),
                 primaries: self.film.primaries.clone(),
                 transfer: self.film.transfer.clone(),
@@ -448,7 +471,8 @@ impl Job<'_> {
         };
         let lr = manifest.lr.bytes - manifest.lr.audio_bytes.min(manifest.lr.bytes);
         let shared = manifest.sr.shared.bytes;
-        let mod_total = manifest.chunks.iter().filter_map(|chunk| Some(chunk.modulation.as_ref()?.bytes)).sum();
+        let mod_total =
+            manifest.chunks.iter().filter_map(|chunk| Some(chunk.modulation.as_ref()?.bytes)).sum();
         let own = text(manifest)?.len() as u64 + manifest.lr.playlist.bytes;
         let total = lr + shared + mod_total + own;
         let kbit_per_s = total as f64 * 8.0 / 1000.0 / self.film.duration;
@@ -482,7 +506,9 @@ impl Job<'_> {
         let path = Path::new("network");
         let (shared, _) = read_shared(path, &shared_bytes(&config, net, storage), &config)?;
         let modulations = (0..config.chunks)
-            .map(|chunk| read_modulation(path, &modulation_bytes(&config, net, chunk, storage), &config, chunk))
+            .map(|chunk| {
+                read_modulation(path, &modulation_bytes(&config, net, chunk, storage), &config, chunk)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let stored = assemble(&config, &shared, &modulations);
         let mut high = Reader::open(self.ffmpeg, &self.film, &ReadOptions::default())?;

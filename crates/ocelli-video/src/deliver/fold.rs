@@ -61,7 +61,9 @@ pub fn sites(net: &Net) -> Vec<(String, &Site)> {
         }
         Net::Srcnn(net) => found.extend([("cafms1".into(), &net.cafms1), ("cafms2".into(), &net.cafms2)]),
         Net::Vdsr(net) => {
-            found.extend(net.body.iter().enumerate().map(|(at, link)| (format!("body.{at}.cafms"), &link.cafms)));
+            found.extend(
+                net.body.iter().enumerate().map(|(at, link)| (format!("body.{at}.cafms"), &link.cafms)),
+            );
         }
         Net::Edsr(net) => {
             for (at, part) in net.body.iter().enumerate() {

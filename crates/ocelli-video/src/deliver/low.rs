@@ -167,17 +167,24 @@ pub fn encode(
             command.args([flag, value]);
         }
     }
-    let copied = film.audio.as_ref().is_some_and(|audio| ["aac", "ac3", "eac3", "mp3"].contains(&audio.codec.as_str()));
+    let copied = film
+        .audio
+        .as_ref()
+        .is_some_and(|audio| ["aac", "ac3", "eac3", "mp3"].contains(&audio.codec.as_str()));
     command.args(["-c:a", if copied { "copy" } else { "aac" }]);
     // Every key frame begins a segment; there are no others than at chunks.
     command.args(["-f", "hls", "-hls_time", "0.001", "-hls_playlist_type", "vod", "-hls_list_size", "0"]);
     command.args(["-hls_segment_type", "fmp4", "-hls_flags", "independent_segments"]);
-    command.args(["-hls_fmp4_init_filename", "init.mp4", "-hls_segment_filename", "seg_%05d.m4s", "stream.m3u8"]);
+    command.args([
+        "-hls_fmp4_init_filename",
+        "init.mp4",
+        "-hls_segment_filename",
+        "seg_%05d.m4s",
+        "stream.m3u8",
+    ]);
     ffmpeg.run(&mut command, &format!("{}: encoding the low-resolution film", film.path))?;
-    let segments: Vec<String> = (0..)
-        .map(|at| format!("seg_{at:05}.m4s"))
-        .take_while(|name| folder.join(name).exists())
-        .collect();
+    let segments: Vec<String> =
+        (0..).map(|at| format!("seg_{at:05}.m4s")).take_while(|name| folder.join(name).exists()).collect();
     if segments.len() != starts.len() {
         return Err(VideoError::malformed(
             &folder.join("stream.m3u8"),
@@ -187,7 +194,8 @@ pub fn encode(
     let mut made =
         LowFilm { playlist: "stream.m3u8".into(), init: "init.mp4".into(), segments, audio_bytes: 0 };
     if film.audio.is_some() {
-        let video: u64 = packets(ffmpeg, &folder.join(&made.playlist))?.iter().map(|packet| packet.bytes).sum();
+        let video: u64 =
+            packets(ffmpeg, &folder.join(&made.playlist))?.iter().map(|packet| packet.bytes).sum();
         made.audio_bytes = audio_bytes(&made, folder, video)?;
     }
     Ok(made)

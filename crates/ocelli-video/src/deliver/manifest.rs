@@ -58,6 +58,9 @@ pub struct Video {
     /// Whether frames come at irregular times, which chunks then list.
     #[serde(default)]
     pub variable_rate: bool,
+    /// Width of a pixel over its height, where pixels are not square.
+    #[serde(default)]
+    pub pixel_aspect: Option<[u32; 2]>,
     /// YUV matrix by ffmpeg's name.
     #[serde(default)]
     pub matrix: Option<String>,
@@ -234,7 +237,11 @@ impl Manifest {
                 return Err(format!("chunk {index} lasts from {} s to {} s", chunk.start, chunk.end));
             }
             if video.variable_rate && chunk.times.len() as u64 != chunk.frames {
-                return Err(format!("chunk {index} has {} frames and {} times", chunk.frames, chunk.times.len()));
+                return Err(format!(
+                    "chunk {index} has {} frames and {} times",
+                    chunk.frames,
+                    chunk.times.len()
+                ));
             }
             frame = frame.checked_add(chunk.frames).ok_or("has too many frames")?;
         }
@@ -254,7 +261,8 @@ impl Manifest {
 
     /// All files but the manifest.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
-        let chunks = self.chunks.iter().flat_map(|chunk| [&chunk.segment].into_iter().chain(&chunk.modulation));
+        let chunks =
+            self.chunks.iter().flat_map(|chunk| [&chunk.segment].into_iter().chain(&chunk.modulation));
         [&self.lr.playlist, &self.lr.init, &self.sr.shared].into_iter().chain(chunks)
     }
 }

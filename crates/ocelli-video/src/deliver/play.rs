@@ -226,6 +226,7 @@ pub fn play(
         matrix: video.matrix.clone(),
         primaries: video.primaries.clone(),
         transfer: video.transfer.clone(),
+        pixel_aspect: video.pixel_aspect.map(|[w, h]| (w, h)),
         audio_from: audio,
         audio_start: begins,
         audio_duration: options.duration,

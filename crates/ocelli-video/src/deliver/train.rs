@@ -37,8 +37,7 @@ pub fn joint_loss(
     let (low, high) = if kept.len() == batch {
         (low, high)
     } else {
-        let rows =
-            Tensor::<1, Int>::from_data(TensorData::new(kept.clone(), [kept.len()]), &low.device());
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(kept.clone(), [kept.len()]), &low.device());
         (low.select(0, rows.clone()), high.select(0, rows))
     };
     let chunk = if config.chunks == 0 { Chunk::One(0) } else { Chunk::Each(&own) };

@@ -191,17 +191,21 @@ impl Upscaler {
             for y in 0..height {
                 let at = ((tile[0].start + y) * self.size[1] + tile[1].start) * 3;
                 let row = low[at..at + width * 3].as_chunks::<3>().0;
-                input.extend(row.iter().flat_map(|pixel| {
-                    std::array::from_fn::<f32, 3, _>(|c| f32::from(pixel[c]) - mean[c])
-                }));
+                input.extend(
+                    row.iter().flat_map(|pixel| {
+                        std::array::from_fn::<f32, 3, _>(|c| f32::from(pixel[c]) - mean[c])
+                    }),
+                );
             }
             return;
         }
         let enlarged = self.enlarged(low, tile);
         input.extend(
-            enlarged.as_chunks::<3>().0.iter().flat_map(|pixel| {
-                std::array::from_fn::<f32, 3, _>(|c| pixel[c] - mean[c])
-            }),
+            enlarged
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .flat_map(|pixel| std::array::from_fn::<f32, 3, _>(|c| pixel[c] - mean[c])),
         );
     }
 
@@ -410,7 +414,8 @@ impl<'a> Base<'a> {
             for x in 0..count {
                 for c in 0..3 {
                     let at = offset + x * 3 + c;
-                    slot.1[(x * scale + phase) * 3 + c] = (weights[0] * padded[at] + weights[1] * padded[at + 3])
+                    slot.1[(x * scale + phase) * 3 + c] = (weights[0] * padded[at]
+                        + weights[1] * padded[at + 3])
                         + (weights[2] * padded[at + 6] + weights[3] * padded[at + 9]);
                 }
             }

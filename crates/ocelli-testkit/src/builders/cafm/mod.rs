@@ -29,7 +29,9 @@ pub(super) fn check(case: &Case) -> Result<Vec<Comparison>> {
         pixels::quantised(case)?
     } else if has("steps") {
         training::run(case)?
-    } else if has("model") && case.json["outputs"][0]["name"].as_str().is_some_and(|name| name.starts_with("q.")) {
+    } else if has("model")
+        && case.json["outputs"][0]["name"].as_str().is_some_and(|name| name.starts_with("q."))
+    {
         packs::run(case)?
     } else if has("model") {
         nets::run(case)?

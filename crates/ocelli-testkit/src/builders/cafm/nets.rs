@@ -72,7 +72,11 @@ fn check_counts(case: &Case, config: &Config, net: &Net, shape: &[usize]) -> Res
 /// Multiply-accumulates of the convolutions.
 pub(super) fn macs(config: &Config, net: &Net, shape: [usize; 4]) -> u64 {
     let enlarge = |net: &Net, x| config.enlarge(net, x, Chunk::One(0), &mut Taps::none());
-    cost::layers(net, shape, enlarge).iter().filter(|layer| layer.kind == "conv").map(|layer| layer.macs).sum()
+    cost::layers(net, shape, enlarge)
+        .iter()
+        .filter(|layer| layer.kind == "conv")
+        .map(|layer| layer.macs)
+        .sum()
 }
 
 /// The mean over the picture's flips and transpositions, each undone.

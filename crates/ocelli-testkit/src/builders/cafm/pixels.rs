@@ -64,7 +64,8 @@ pub(super) fn reduced(case: &Case) -> Result<Outputs> {
     let mut outputs = Outputs::new();
     for scale in 2..=4 {
         let (h, w) = (height / scale, width / scale);
-        let small = ocelli_data::resize(&image, w, h, Interpolation::Bicubic).map_err(|error| error.to_string())?;
+        let small =
+            ocelli_data::resize(&image, w, h, Interpolation::Bicubic).map_err(|error| error.to_string())?;
         let small: Vec<i64> = small.data().iter().map(|&byte| byte.into()).collect();
         outputs.insert(format!("lr_u8.x{scale}"), TensorData::new(small, [h, w, 3]));
         let rows = downsample_rows(&floats, [height, width, 3], scale);
@@ -89,8 +90,12 @@ pub(super) fn patches(case: &Case) -> Result<Outputs> {
                 values.extend(bytes[at..at + 3].iter().map(|&byte| i64::from(byte)));
             }
         }
-        let name =
-            format!("h{}v{}r{}", u8::from(turn.horizontal), u8::from(turn.vertical), u8::from(turn.transpose));
+        let name = format!(
+            "h{}v{}r{}",
+            u8::from(turn.horizontal),
+            u8::from(turn.vertical),
+            u8::from(turn.transpose)
+        );
         outputs.insert(name, TensorData::new(values, [h, w, 3]));
     }
     // Both pictures count up; the crop is cut by the product's function where numbers stay below 256, and at the same places here.
@@ -102,14 +107,16 @@ pub(super) fn patches(case: &Case) -> Result<Outputs> {
     let mut cut = |name: &str, [height, width]: [usize; 2], [top, left]: [usize; 2], side: usize| {
         let mut planes = Vec::new();
         // Low and high bytes of the counters.
-        let bytes = |shift: usize| -> Vec<u8> { (0..height * width * 3).map(|i| (i >> shift) as u8).collect() };
+        let bytes =
+            |shift: usize| -> Vec<u8> { (0..height * width * 3).map(|i| (i >> shift) as u8).collect() };
         crop_planes(&bytes(0), width, [top, left], side, Turn::default(), &mut planes);
         crop_planes(&bytes(8), width, [top, left], side, Turn::default(), &mut planes);
         let area = side * side;
         let value = |channel: usize, at: usize| {
             planes[channel * area + at] as i64 + 256 * planes[(3 + channel) * area + at] as i64
         };
-        let values: Vec<i64> = (0..area).flat_map(|at| (0..3).map(move |c| (c, at))).map(|(c, at)| value(c, at)).collect();
+        let values: Vec<i64> =
+            (0..area).flat_map(|at| (0..3).map(move |c| (c, at))).map(|(c, at)| value(c, at)).collect();
         outputs.insert(name.into(), TensorData::new(values, [side, side, 3]));
     };
     cut("patch.lr", small, [iy, ix], side);

@@ -64,8 +64,10 @@ pub(super) fn chunks(case: &Case) -> Result<Vec<Comparison>> {
         let (Some(length), Some(segments)) = (after("len"), after("seg")) else {
             return Err(format!("{}: {name} says neither length nor chunks", case.name));
         };
-        let found: Vec<Option<usize>> =
-            numbers(&own["numbers"]).into_iter().map(|frame| reference_chunk(frame, length, segments)).collect();
+        let found: Vec<Option<usize>> = numbers(&own["numbers"])
+            .into_iter()
+            .map(|frame| reference_chunk(frame, length, segments))
+            .collect();
         for (chunk, group) in own["groups"].as_array().into_iter().flatten().enumerate() {
             let ours: Vec<usize> = (0..found.len()).filter(|&at| found[at] == Some(chunk)).collect();
             let differs = f64::from(u8::from(ours != numbers(group)));
@@ -73,7 +75,8 @@ pub(super) fn chunks(case: &Case) -> Result<Vec<Comparison>> {
         }
     }
     for (name, own) in case.json["test"].as_object().into_iter().flatten() {
-        let seconds: usize = name.trim_end_matches('s').parse().map_err(|_| format!("{}: {name}", case.name))?;
+        let seconds: usize =
+            name.trim_end_matches('s').parse().map_err(|_| format!("{}: {name}", case.name))?;
         let wanted = numbers(&own["chunk"]);
         for (frame, want) in numbers(&own["numbers"]).into_iter().zip(wanted) {
             let ours = reference_test_chunk(frame, seconds / 5);

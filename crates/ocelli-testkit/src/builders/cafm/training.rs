@@ -36,7 +36,9 @@ pub(super) fn run(case: &Case) -> Result<Outputs> {
     let length = parse(&length)?;
     let chunks: Vec<Option<usize>> = frames
         .iter()
-        .map(|frame| Ok(if mode == "m0" { Some(0) } else { reference_chunk(parse(frame)?, length, segments) }))
+        .map(|frame| {
+            Ok(if mode == "m0" { Some(0) } else { reference_chunk(parse(frame)?, length, segments) })
+        })
         .collect::<Result<_>>()?;
     let orders: Option<Vec<Vec<usize>>> = case.config_or("batch_order", None)?;
     let betas: [f64; 2] = case.config("betas")?;
@@ -73,7 +75,8 @@ pub(super) fn run(case: &Case) -> Result<Outputs> {
         let grads = loss.backward();
         if step == 0 {
             let found = parameter_gradients(&net, &grads, &Names::same());
-            for name in case.json["no_grad"].as_array().into_iter().flatten().filter_map(|name| name.as_str()) {
+            for name in case.json["no_grad"].as_array().into_iter().flatten().filter_map(|name| name.as_str())
+            {
                 if found.contains_key(&format!("grad.{name}")) && step == 0 && orders.is_none() {
                     return Err(format!("{}: {name} has a gradient", case.name));
                 }
@@ -82,9 +85,9 @@ pub(super) fn run(case: &Case) -> Result<Outputs> {
         }
         let grads = GradientsParams::from_grads(grads, &net);
         let factor = |name: &str| f64::from(u8::from(mode != "finetune" || is_modulation(name)));
-        for (factor, grads) in by_rate(&net, grads, |name| {
-            if name.contains("_mean.") { 0.0 } else { factor(name) }
-        }) {
+        for (factor, grads) in
+            by_rate(&net, grads, |name| if name.contains("_mean.") { 0.0 } else { factor(name) })
+        {
             net = optimizer.step(rate * factor, net, grads);
         }
     }

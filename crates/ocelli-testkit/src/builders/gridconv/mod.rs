@@ -84,7 +84,13 @@ fn every(slice: &str) -> Option<usize> {
 }
 
 /// Numbers computed beside the tensors, compared with `measure`.
-pub(super) fn numbers(output: &str, found: &[f64], want: &[f64], measure: Measure, tolerance: f64) -> Comparison {
+pub(super) fn numbers(
+    output: &str,
+    found: &[f64],
+    want: &[f64],
+    measure: Measure,
+    tolerance: f64,
+) -> Comparison {
     let result = |error, verdict| Comparison { output: output.to_string(), error, tolerance, verdict };
     if found.len() != want.len() {
         return result(f64::NAN, Verdict::Fail(format!("{} numbers, expected {}", found.len(), want.len())));

@@ -93,7 +93,8 @@ impl Edsr {
                 Part::Last(conv) => conv.forward(x),
                 part => {
                     let branch = part.branch(x.clone(), chunk);
-                    let branch = if self.res_scale == 1.0 { branch } else { branch.mul_scalar(self.res_scale) };
+                    let branch =
+                        if self.res_scale == 1.0 { branch } else { branch.mul_scalar(self.res_scale) };
                     branch.add(x)
                 }
             };

@@ -50,8 +50,7 @@ impl Espcn {
 
     /// Up to the shuffle: `[batch, 3 · scale², height, width]`
     pub(super) fn core(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
-        let places =
-            [(&self.conv1, &self.cafms1), (&self.conv2, &self.cafms2), (&self.conv3, &self.cafms3)];
+        let places = [(&self.conv1, &self.cafms1), (&self.conv2, &self.cafms2), (&self.conv3, &self.cafms3)];
         let mut x = x;
         for (at, (conv, cafms)) in (1..).zip(places) {
             x = conv.forward(x);

@@ -119,7 +119,8 @@ fn mean_shift(sign: f32, device: &Device) -> Conv2d {
     shift.weight = set(shift.weight.id, TensorData::new(identity, [3, 3, 1, 1]));
     if let Some(bias) = shift.bias.take() {
         let means: Vec<f32> = MEAN.iter().map(|mean| sign * mean).collect();
-        shift.bias = Some(Param::initialized(bias.id, Tensor::from_data(TensorData::new(means, [3]), device)));
+        shift.bias =
+            Some(Param::initialized(bias.id, Tensor::from_data(TensorData::new(means, [3]), device)));
     }
     shift
 }
@@ -128,9 +129,12 @@ fn mean_shift(sign: f32, device: &Device) -> Conv2d {
 pub fn pixel_shuffle(x: Tensor<4>, r: usize) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     let channels = channels / (r * r);
-    x.reshape([batch, channels, r, r, height, width])
-        .permute([0, 1, 4, 2, 5, 3])
-        .reshape([batch, channels, height * r, width * r])
+    x.reshape([batch, channels, r, r, height, width]).permute([0, 1, 4, 2, 5, 3]).reshape([
+        batch,
+        channels,
+        height * r,
+        width * r,
+    ])
 }
 
 /// As [`pixel_shuffle`] of channels numbered [`Order::ChannelsLast`].

@@ -92,13 +92,14 @@ impl Rcan {
         let site = || site(config.chunks, f, Form::Depthwise, device);
         let block = |_| {
             GroupPart::Block(Rcab {
-                modules_body: ModulesBody { conv1: inner(0), conv2: inner(1), cafms1: site(), cafms2: site() },
+                modules_body: ModulesBody {
+                    conv1: inner(0),
+                    conv2: inner(1),
+                    cafms1: site(),
+                    cafms2: site(),
+                },
                 calayer: ChannelAttention {
-                    conv_du: (
-                        conv(f, f / REDUCTION, 1, device),
-                        Slot {},
-                        conv(f / REDUCTION, f, 1, device),
-                    ),
+                    conv_du: (conv(f, f / REDUCTION, 1, device), Slot {}, conv(f / REDUCTION, f, 1, device)),
                 },
             })
         };
@@ -126,7 +127,9 @@ impl Rcan {
         let mut x = head.clone();
         for (at, part) in self.body.iter().enumerate() {
             x = match part {
-                Part::Group(group) => taps.within(format_args!("body.{at}"), |taps| group.forward(x, chunk, taps)),
+                Part::Group(group) => {
+                    taps.within(format_args!("body.{at}"), |taps| group.forward(x, chunk, taps))
+                }
                 Part::Last(conv) => conv.forward(x),
             };
             taps.see(format_args!("body.{at}"), &x);

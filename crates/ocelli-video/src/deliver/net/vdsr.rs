@@ -36,10 +36,8 @@ pub struct Vdsr {
 impl Vdsr {
     pub(super) fn new(config: &Config, device: &Device) -> Self {
         let f = config.feats;
-        let link = |_| Link {
-            conv1: conv(f, f, 3, device),
-            cafms: site(config.chunks, f, Form::Depthwise, device),
-        };
+        let link =
+            |_| Link { conv1: conv(f, f, 3, device), cafms: site(config.chunks, f, Form::Depthwise, device) };
         Self {
             sub_mean: mean_shift(-1.0, device),
             add_mean: mean_shift(1.0, device),
