@@ -1,1 +1,7 @@
+//! One test binary, so that everything is linked once.
 
+mod common;
+mod container;
+mod encode;
+mod manifest;
+mod upscale;

@@ -80,15 +80,16 @@ fn spans(extent: usize, tile: usize, rim: usize) -> Vec<Span> {
 /// Height and width of tiles for a picture of `size`, so that there are about equally many for every thread.
 fn tile_of(size: [usize; 2], rim: usize, threads: usize, pixels: usize) -> [usize; 2] {
     // Wide tiles: rows stay long.
-    let width = size[1].min(512 + 2 * rim);
-    let columns = size[1].div_ceil(width.saturating_sub(2 * rim).max(1));
-    let width = (size[1].div_ceil(columns) + 2 * rim).min(size[1]);
+    let widest = 512;
+    let columns = size[1].div_ceil(widest);
+    let width = if columns == 1 { size[1] } else { (size[1].div_ceil(columns) + 2 * rim).min(size[1]) };
     let most = (pixels / width).max(4 * rim + 8);
-    let mut rows = size[0].div_ceil(most.saturating_sub(2 * rim).max(1));
-    while !(rows * columns).is_multiple_of(threads) && rows < size[0].div_ceil(16) {
+    let mut rows = if size[0] <= most { 1 } else { size[0].div_ceil(most - 2 * rim) };
+    while !(rows * columns).is_multiple_of(threads) && size[0] / (rows + 1) > 16 {
         rows += 1;
     }
-    [(size[0].div_ceil(rows) + 2 * rim).min(size[0]), width]
+    let height = if rows == 1 { size[0] } else { (size[0].div_ceil(rows) + 2 * rim).min(size[0]) };
+    [height, width]
 }
 
 impl Upscaler {
@@ -318,7 +319,7 @@ impl Upscaler {
                 } else if self.config.backbone == Backbone::Espcn {
                     // Of a pixel's 3 s² numbers, 3 s belong to this row.
                     let width = self.tile[1];
-                    let own = &output[(y * width * scale * 3 + left) * scale..][..wide * scale];
+                    let own = &output[(y * width * 3 + left) * scale * scale..][..wide * scale];
                     let step = 3 * scale;
                     for (to, from) in row.chunks_exact_mut(step).zip(own.chunks_exact(step * scale)) {
                         to.copy_from_slice(&from[i * step..][..step]);

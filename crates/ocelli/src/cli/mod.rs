@@ -10,6 +10,7 @@ mod output;
 mod pose;
 mod quickstart;
 mod repro;
+mod video;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,9 @@ enum Command {
     /// Lift 2D human poses to 3D; train and judge networks for it
     #[command(subcommand)]
     Pose(Box<pose::Pose>),
+    /// Deliver films as a small stream and a little network
+    #[command(subcommand)]
+    Video(video::Video),
     /// List the networks and show one
     #[command(subcommand)]
     Models(models::Models),
@@ -135,6 +139,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Quickstart(command) => command.run(&global),
         Command::Image(command) => command.run(&global),
         Command::Pose(command) => command.run(&global),
+        Command::Video(command) => command.run(&global),
         Command::Models(command) => command.run(),
         Command::Bench(command) => command.run(&global),
         Command::Export(command) => command.run(&global),
