@@ -4,3 +4,4 @@ mod bvh;
 mod geometry;
 mod hostile;
 mod npz;
+mod reference;
