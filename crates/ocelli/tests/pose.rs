@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ocelli::graph::onnx::Summary;
 use serde_json::{Value, json};
 
 use crate::common::{fails, ocelli, run};
@@ -95,6 +96,28 @@ fn the_same_settings_reach_the_same_bits_and_a_finished_run_resumes_to_itself() 
     assert!(bytes(&whole) == bytes(&parts), "the same settings lead to other weights");
     let error = fails(&train_args(text(&data), text(&parts), "3"));
     assert!(error.contains("--resume"), "{error}");
+}
+
+#[test]
+fn the_shipped_network_becomes_an_onnx_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lift.onnx");
+    let (out, _) = run(&["pose", "export", "--output", text(&path)], 0);
+    assert!(out.contains("joints [N, 17, 2] to lifted [N, 17, 3]"), "{out}");
+    // What it computes is compared with the networks in ocelli-pose's tests.
+    let summary = Summary::read(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((summary.inputs[0].name.as_str(), summary.outputs[0].name.as_str()), ("joints", "lifted"));
+    assert_eq!(summary.inputs[0].shape, ["N", "17", "2"]);
+    assert_eq!(summary.outputs[0].shape, ["N", "17", "3"]);
+
+    let checkpoint = capture().with_file_name("reference").join("dgridconv_legacy.pth.tar");
+    let error = fails(&["pose", "export", text(&checkpoint), "--output", text(&path)]);
+    assert!(error.contains("--padding"), "{error}");
+    run(&["pose", "export", text(&checkpoint), "--padding", "c,z", "--output", text(&path)], 0);
+    let error = fails(&["pose", "export", "--output", "lift.pb"]);
+    assert!(error.contains("lift.pb") && error.contains(".onnx"), "{error}");
+    let error = fails(&["pose", "export", "--output", text(&folder.path().join("none/lift.onnx"))]);
+    assert!(error.contains("lift.onnx"), "{error}");
 }
 
 #[test]

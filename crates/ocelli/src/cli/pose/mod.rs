@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod eval;
+mod export;
 mod import;
 mod lift;
 mod model;
@@ -26,6 +27,8 @@ pub enum Pose {
     Eval(eval::Eval),
     /// Turn motion capture into the compact format
     Import(import::Import),
+    /// Write a lifting network as ONNX
+    Export(export::Export),
     /// Time a lifting network
     Bench(bench::Bench),
 }
@@ -37,6 +40,7 @@ impl Pose {
             Self::Train(command) => command.run(global),
             Self::Eval(command) => command.run(global),
             Self::Import(command) => command.run(),
+            Self::Export(command) => command.run(global),
             Self::Bench(command) => command.run(global),
         }
     }
