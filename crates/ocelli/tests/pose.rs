@@ -98,6 +98,44 @@ fn the_same_settings_reach_the_same_bits_and_a_finished_run_resumes_to_itself() 
     assert!(error.contains("--resume"), "{error}");
 }
 
+/// A training that is killed like this cannot say goodbye.
+#[test]
+fn a_killed_training_goes_on_to_the_same_bits() {
+    const EPOCHS: &str = "20";
+    let folder = tempfile::tempdir().unwrap();
+    let data = capture();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    run(&train_args(text(&data), text(&whole), EPOCHS), 0);
+    let program = assert_cmd::cargo::cargo_bin("ocelli");
+    let mut training = std::process::Command::new(program)
+        .args(train_args(text(&data), text(&parts), EPOCHS))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let epochs =
+        || std::fs::read_to_string(parts.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let begun = std::time::Instant::now();
+    while epochs() < 4 {
+        assert!(begun.elapsed().as_secs() < 120, "no fourth epoch");
+        assert!(training.try_wait().unwrap().is_none(), "ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    training.kill().unwrap();
+    let status = training.wait().unwrap();
+    let done = epochs();
+    assert!(!status.success() && (4..20).contains(&done), "{status}, {done} epochs");
+    let (out, _) = run(&["pose", "train", "--resume", text(&parts), "--quiet", "--threads", "1"], 0);
+    assert!(out.contains("of 20, the best"), "{out}");
+    let bytes = |run: &Path| std::fs::read(run.join("best.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&parts), "killed after {done} epochs, the training reached other weights");
+    let lines = |run: &Path| -> Vec<(Value, Value)> {
+        let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| (line["train_loss"].clone(), line["metrics"].clone())).collect()
+    };
+    assert_eq!(lines(&whole), lines(&parts));
+}
+
 #[test]
 fn the_shipped_network_becomes_an_onnx_file() {
     let folder = tempfile::tempdir().unwrap();
