@@ -179,7 +179,7 @@ fn the_shipped_network_writes_files_for_other_programs() {
             "pose",
             "lift",
             text(&input),
-            "--svg",
+            "--picture",
             text(&svg),
             "--bvh",
             text(&bvh),
@@ -208,6 +208,100 @@ fn the_shipped_network_writes_files_for_other_programs() {
     // A standing person: the head is above the pelvis, the ankles below (y is down).
     let joints = &lifted["frames"][0]["people"][0]["joints"];
     assert!(joints[10][1].as_f64().unwrap() < -0.3 && joints[3][1].as_f64().unwrap() > 0.4, "{joints}");
+}
+
+/// Width, height and frames of a GIF, and how long it lasts in hundredths of a second.
+fn gif_of(bytes: &[u8]) -> (u16, u16, usize, u32) {
+    assert!(bytes.starts_with(b"GIF89a") && bytes.ends_with(b";"));
+    let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    // Every frame has a graphic control extension with its delay.
+    let controls: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|&at| bytes[at..].starts_with(b"\x21\xf9\x04") && bytes[at + 7] == 0)
+        .collect();
+    (word(6), word(8), controls.len(), controls.iter().map(|&at| u32::from(word(at + 4))).sum())
+}
+
+#[test]
+fn what_was_lifted_is_drawn_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let frame = |step: usize| -> Value {
+        let moved = |shift: f32| -> Vec<[f32; 3]> {
+            person().iter().map(|&[x, y, s]| [x + shift + 4.0 * step as f32, y, s]).collect()
+        };
+        json!({"people": [{"id": 1, "keypoints": moved(0.0)}, {"id": 2, "keypoints": moved(150.0)}]})
+    };
+    let frames: Vec<Value> = (0..12).map(frame).collect();
+    let input =
+        write(folder.path(), "clip.json", &json!({"size": [1000, 1000], "order": "h36m", "frames": frames}));
+    let (lifted, lines) = (at("lifted.json"), at("lifted.jsonl"));
+    let (svg, gif) = (at("lift.svg"), at("lift.gif"));
+    run(&["pose", "lift", text(&input), "-o", text(&lifted), "--picture", text(&svg), "--fps", "25"], 0);
+    run(&["pose", "lift", text(&input), "-o", text(&lifted), "--svg", text(&gif), "--fps", "25"], 0);
+    let bytes = std::fs::read(&gif).unwrap();
+    assert_eq!(gif_of(&bytes), (825, 285, 12, 48));
+    assert!(bytes.len() < 100_000, "{} bytes", bytes.len());
+    let drawn = |file: &Path, output: &str, more: &[&str]| {
+        let output = at(output);
+        run(&[&["pose", "draw", text(file), "-o", text(&output)][..], more].concat(), 0);
+        std::fs::read(output).unwrap()
+    };
+    // The document holds six decimals and more: the same picture but for its title.
+    assert!(drawn(&lifted, "again.gif", &["--fps", "25"]) == bytes, "another picture");
+    assert_eq!(gif_of(&drawn(&lifted, "part.gif", &["--skip", "2", "--frames", "3", "--fps", "200"])).2, 1);
+    let still = drawn(&lifted, "still.png", &[]);
+    assert!(still.starts_with(b"\x89PNG"));
+    let again = String::from_utf8(drawn(&lifted, "again.svg", &["--fps", "25"])).unwrap();
+    let first = std::fs::read_to_string(&svg).unwrap();
+    let body = |text: &str| text.lines().skip(2).collect::<Vec<_>>().join("\n");
+    assert_eq!(body(&first), body(&again));
+
+    let stream: String = (0..3).map(|step| format!("{}\n", frame(step))).collect::<String>() + "no JSON\n";
+    let args = ["pose", "lift", "-", "--size", "1000x1000", "--order", "h36m"];
+    let output = ocelli().args(args).write_stdin(stream).output().unwrap();
+    std::fs::write(&lines, output.stdout).unwrap();
+    assert_eq!(gif_of(&drawn(&lines, "lines.gif", &[])).2, 4);
+
+    let (out, _) =
+        run(&["pose", "draw", text(&capture()), "-o", text(&at("walk.gif")), "--frames", "240"], 0);
+    assert!(out.contains("240 frames of 131_03"), "{out}");
+    let (_, _, frames, hundredths) = gif_of(&std::fs::read(at("walk.gif")).unwrap());
+    assert!(frames == 80 && (198..203).contains(&hundredths), "{frames} frames, {hundredths}/100 s");
+    let compact = capture().with_file_name("cmu17.safetensors");
+    assert!(
+        fails(&["pose", "draw", text(&compact), "-o", "x.gif", "--sequence", "none"]).contains("there are")
+    );
+}
+
+#[test]
+fn what_cannot_be_drawn_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |value: &str| {
+        let path = folder.path().join("bad.json");
+        std::fs::write(&path, value).unwrap();
+        fails(&["pose", "draw", text(&path), "-o", text(&folder.path().join("bad.gif"))])
+    };
+    let whole = |joints: Value| json!({"frames": [{"people": [{"joints": joints}]}]}).to_string();
+    for (value, expected) in [
+        ("", "holds no frame"),
+        ("[1, 2]", "expected what ocelli pose lift writes"),
+        ("{\"frames\": []}", "holds no frame"),
+        ("{\"people\": []}\n{\"people\": 3}", "bad.json:2"),
+        ("{\"people\": []}\n{}", "neither people nor an error"),
+        ("{\"error\": \"nobody\"}", "nobody in 1 frames"),
+    ] {
+        let error = draw(value);
+        assert!(error.contains("bad.json") && error.contains(expected), "{value}: {error}");
+    }
+    assert!(draw(&whole(json!([[0, 0, 0]]))).contains("joints of 1 points, expected 17"));
+    assert!(draw(&whole(json!(vec![[1e30, 0.0, 0.0]; 17]))).contains("no coordinate"));
+    assert!(draw(&whole(json!(vec![[1e60, 0.0, 0.0]; 17]))).contains("bad.json"));
+    let error = fails(&["pose", "draw", text(&capture()), "-o", "walk.mp4"]);
+    assert!(error.contains("walk.mp4") && error.contains(".gif"), "{error}");
+    let error = fails(&["pose", "draw", text(&capture()), "-o", "walk.gif", "--skip", "999999"]);
+    assert!(error.contains("no frame is left"), "{error}");
+    let error = fails(&["pose", "lift", text(&capture()), "--picture", "lift.txt"]);
+    assert!(error.contains("--picture lift.txt"), "{error}");
 }
 
 #[test]

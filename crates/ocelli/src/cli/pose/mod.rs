@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod draw;
 mod eval;
 mod export;
 mod import;
@@ -21,6 +22,8 @@ use crate::cli::Global;
 pub enum Pose {
     /// Lift 2D keypoints to 3D skeletons: JSON, BVH, glTF, a picture
     Lift(lift::Lift),
+    /// Draw lifted poses or motion capture: SVG, GIF, PNG
+    Draw(draw::Draw),
     /// Train a lifting network on motion capture
     Train(train::Train),
     /// Judge a lifting network: MPJPE, PA-MPJPE, PCK, AUC
@@ -37,6 +40,7 @@ impl Pose {
     pub(in crate::cli) fn run(self, global: &Global) -> Result<ExitCode> {
         match self {
             Self::Lift(command) => command.run(global),
+            Self::Draw(command) => command.run(),
             Self::Train(command) => command.run(global),
             Self::Eval(command) => command.run(global),
             Self::Import(command) => command.run(),
