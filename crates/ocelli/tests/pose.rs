@@ -437,6 +437,19 @@ fn bad_motion_capture_is_named() {
 }
 
 #[test]
+fn an_experiment_is_extended_only_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = capture().with_file_name("cmu17.safetensors");
+    let output = folder.path().join("results");
+    let extend = ["repro", "run", "gridconv", "--data", text(&data), "--extend", "--output", text(&output)];
+    assert!(fails(&extend).contains("gridconv.json"));
+    std::fs::write(output.join("gridconv.json"), "{}").unwrap();
+    let error = fails(&extend);
+    assert!(error.contains("gridconv.json") && error.contains("missing field"), "{error}");
+    assert!(fails(&["repro", "run", "senet", "--extend"]).contains("--extend goes with gridconv only"));
+}
+
+#[test]
 fn the_bench_says_what_it_timed() {
     let (out, _) = run(&["pose", "bench", "--batch", "16", "--rounds", "2", "--threads", "1"], 0);
     assert!(out.contains("poses/s") && out.contains("one pose"), "{out}");
