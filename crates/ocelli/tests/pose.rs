@@ -148,6 +148,9 @@ fn the_shipped_network_becomes_an_onnx_file() {
     assert_eq!(summary.inputs[0].shape, ["N", "17", "2"]);
     assert_eq!(summary.outputs[0].shape, ["N", "17", "3"]);
 
+    let (help, _) = run(&["pose", "export", "--help"], 0);
+    assert!(help.contains("joints [N, 17, 2]") && help.contains("metres relative to the pelvis"), "{help}");
+
     let checkpoint = capture().with_file_name("reference").join("dgridconv_legacy.pth.tar");
     let error = fails(&["pose", "export", text(&checkpoint), "--output", text(&path)]);
     assert!(error.contains("--padding"), "{error}");

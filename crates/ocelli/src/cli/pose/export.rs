@@ -14,19 +14,16 @@ use crate::cli::Global;
 use crate::cli::output::{line, si};
 
 /// Write a lifting network as ONNX, for other programs.
-///
-/// The file has one input and one output, float32, for any number N of poses:
-///
-///   joints [N, 17, 2]  2D joints in Human3.6M's order, pelvis first; per axis (p - centre) / (max(width, height) / 2), x right, y down
-///
-///   lifted [N, 17, 3]  metres relative to the pelvis in the camera's axes: x right, y down, z away
-///
-/// Norms are folded in and the attention's temperature is a constant, as the engine runs the network.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     ocelli pose export --output lift.onnx\n  \
     ocelli pose export runs/pose-1 --output lift.onnx\n  \
-    ocelli pose export model.pth.tar --padding c,r --output lift.onnx")]
+    ocelli pose export model.pth.tar --padding c,r --output lift.onnx\n\n\
+    The file has one input and one output, float32, for any number N of poses:\n  \
+    joints [N, 17, 2]  2D joints in Human3.6M's order, pelvis first; x right, y down,\n                     \
+    per axis (pixel - picture's middle) / (half of the picture's longer side)\n  \
+    lifted [N, 17, 3]  metres relative to the pelvis, x right, y down, z away from the camera\n\
+    Norms are folded in and the attention's temperature is a constant, as the engine runs the network.")]
 pub struct Export {
     /// Model file, run folder, reference checkpoint, or the shipped network
     #[arg(default_value = SHIPPED_NAME, value_name = "MODEL")]
