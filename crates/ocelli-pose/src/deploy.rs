@@ -229,11 +229,11 @@ fn bordered(x: Tensor<4>, padding: Padding) -> Tensor<4> {
 }
 
 impl Deployed {
-    /// `[batch, 2, 17, 1]` -> `[batch, 3, 17]`.
-    fn forward(&self, joints: Tensor<4>) -> Tensor<3> {
-        let [batch, _, _, _] = joints.dims();
+    /// `[batch, 2, 17]` -> `[batch, 3, 17]`.
+    fn forward(&self, joints: Tensor<3>) -> Tensor<3> {
+        let [batch, _, _] = joints.dims();
         let [height, width] = self.grid;
-        let x = self.to_grid.forward(joints.reshape([batch, 2, JOINTS]));
+        let x = self.to_grid.forward(joints);
         let x = x.reshape([batch, 2, height, width]);
         let mut y = relu(self.layer(&self.first, x));
         for (first, second) in &self.stages {
@@ -284,20 +284,55 @@ impl Deployed {
 /// # Errors
 /// If it cannot be captured.
 pub fn graph(lifter: &Lifter, temperature: f64) -> Result<Graph, PoseError> {
-    let device = Device::flex();
-    let name = str::to_string;
-    let input = [2, JOINTS, 1];
+    let (name, input) = (str::to_string, [2, JOINTS, 1]);
     let mut graph = match lifter {
         Lifter::Grid(net) => {
-            let deployed = Builder { net, temperature, device }.build();
-            capture::capture(&deployed, input, "pose", name, Deployed::forward)?
+            let deployed = Builder { net, temperature, device: Device::flex() }.build();
+            capture::capture(&deployed, input, "pose", name, |net, joints| net.forward(flat(joints)))?
         }
         other => capture::capture(other, input, "pose", name, |other, joints| {
-            let [batch, _, _, _] = joints.dims();
-            let joints = joints.reshape([batch, 2, JOINTS]).swap_dims(1, 2);
-            other.forward(joints, temperature).swap_dims(1, 2)
+            other.forward(flat(joints).swap_dims(1, 2), temperature).swap_dims(1, 2)
         })?,
     };
     passes::optimize(&mut graph);
     Ok(graph)
+}
+
+/// Name of the input of [`exchange_graph`]: joints in the network's units `[batch, 17, 2]`.
+pub const INPUT: &str = "joints";
+
+/// Name of its output: metres relative to the pelvis, in the camera's axes `[batch, 17, 3]`.
+pub const OUTPUT: &str = "lifted";
+
+/// The same for other programs, which keep a joint's coordinates together: [`INPUT`] `[batch, 17, 2]` to [`OUTPUT`] `[batch, 17, 3]`.
+///
+/// # Errors
+/// If it cannot be captured.
+pub fn exchange_graph(lifter: &Lifter, temperature: f64) -> Result<Graph, PoseError> {
+    let (name, input) = (str::to_string, [JOINTS, 2, 1]);
+    let mut graph = match lifter {
+        Lifter::Grid(net) => {
+            let deployed = Builder { net, temperature, device: Device::flex() }.build();
+            capture::capture(&deployed, input, "pose", name, |net, joints| {
+                net.forward(flat(joints).swap_dims(1, 2)).swap_dims(1, 2)
+            })?
+        }
+        other => capture::capture(other, input, "pose", name, |other, joints| {
+            other.forward(flat(joints), temperature)
+        })?,
+    };
+    passes::optimize(&mut graph);
+    let (joints, lifted) = (graph.inputs[0], graph.outputs[0]);
+    let own = &mut graph.values[joints.index()];
+    // Maps are what is captured; reshaping takes their last extent, which is 1, away again.
+    own.shape.truncate(3);
+    own.name = INPUT.into();
+    graph.values[lifted.index()].name = OUTPUT.into();
+    Ok(graph)
+}
+
+/// `[batch, a, b, 1]` -> `[batch, a, b]`.
+fn flat(map: Tensor<4>) -> Tensor<3> {
+    let [batch, a, b, _] = map.dims();
+    map.reshape([batch, a, b])
 }

@@ -56,9 +56,12 @@ impl Model {
     /// latter is 30 as in the released evaluation.
     ///
     /// # Errors
-    /// If it cannot be read or is neither.
+    /// If it cannot be read, is neither, or a weight is no finite number.
     pub fn load(path: &Path, padding: Option<[Padding; 2]>, device: &Device) -> Result<Self, PoseError> {
         let file = WeightFile::read(path)?;
+        for (name, data) in &file.tensors {
+            check_numbers(name, data).map_err(|problem| PoseError::malformed(path, problem))?;
+        }
         let description = match &file.description {
             Some(text) => described(path, text)?,
             None => of_reference(path, &file.tensors, padding)?,
@@ -78,6 +81,18 @@ pub fn save(lifter: &Lifter, description: &Description, path: &Path) -> Result<(
     let text =
         serde_json::to_string(description).map_err(|error| PoseError::malformed(path, error.to_string()))?;
     Ok(weights::write(path, &state_dict(lifter), Some(&text))?)
+}
+
+/// Refuses numbers that a network turns into answers of NaN, which would be noticed far from here or never.
+fn check_numbers(name: &str, data: &TensorData) -> Result<(), String> {
+    let found = |wrong: fn(f32) -> bool| data.iter::<f32>().enumerate().find(|&(_, value)| wrong(value));
+    if let Some((place, value)) = found(|value| !value.is_finite()) {
+        return Err(format!("tensor '{name}': element {place} is {value}, expected finite numbers"));
+    }
+    if let (true, Some((place, value))) = (name.ends_with("running_var"), found(|value| value < 0.0)) {
+        return Err(format!("tensor '{name}': element {place} is {value}, expected variances of at least 0"));
+    }
+    Ok(())
 }
 
 fn described(path: &Path, text: &str) -> Result<Description, PoseError> {

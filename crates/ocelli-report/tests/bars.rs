@@ -38,6 +38,25 @@ fn without_zero_there_are_dots() {
 }
 
 #[test]
+fn labels_make_their_own_room() {
+    let width = |svg: &str| parse_svg(svg).root_element().attribute("width").unwrap().parse::<f64>().unwrap();
+    let name = "D-GridConv, standard grid, kept as it is";
+    let with = |label: &str| draw(vec![Bar::new("arm", 1.0), Bar::new(label, 2.0)], None);
+    let (short, long, longer) = (with("b"), with(name), with(&format!("{name}, twice")));
+    assert!(texts(&parse_svg(&long), "text").iter().any(|text| text == name), "cut short");
+    assert!(width(&short) == 520.0 && width(&long) > 520.0 && width(&longer) > width(&long));
+    // The room of the bars does not shrink with the labels.
+    let bar = |svg: &str| {
+        let document = parse_svg(svg);
+        let rects = document.descendants().filter(|node| node.attribute("rx").is_some());
+        rects.map(|rect| rect.attribute("width").unwrap().parse::<f64>().unwrap()).fold(0.0, f64::max)
+    };
+    assert!(bar(&long) > 150.0 && (bar(&long) - bar(&longer)).abs() < 1.5, "{}", bar(&long));
+    let endless = draw(vec![Bar::new("a label far too long for its place ".repeat(20), 1.0)], None);
+    assert!(width(&endless) < 900.0, "{}", width(&endless));
+}
+
+#[test]
 fn odd_bars() {
     for value in [0.0, -3.0, f64::NAN, f64::INFINITY, 1e300] {
         let error = Some((f64::NAN, 1.0));

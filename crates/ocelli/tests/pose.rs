@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ocelli::graph::onnx::Summary;
 use serde_json::{Value, json};
 
 use crate::common::{fails, ocelli, run};
@@ -97,6 +98,69 @@ fn the_same_settings_reach_the_same_bits_and_a_finished_run_resumes_to_itself() 
     assert!(error.contains("--resume"), "{error}");
 }
 
+/// A training that is killed like this cannot say goodbye.
+#[test]
+fn a_killed_training_goes_on_to_the_same_bits() {
+    const EPOCHS: &str = "20";
+    let folder = tempfile::tempdir().unwrap();
+    let data = capture();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    run(&train_args(text(&data), text(&whole), EPOCHS), 0);
+    let program = assert_cmd::cargo::cargo_bin("ocelli");
+    let mut training = std::process::Command::new(program)
+        .args(train_args(text(&data), text(&parts), EPOCHS))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let epochs =
+        || std::fs::read_to_string(parts.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let begun = std::time::Instant::now();
+    while epochs() < 4 {
+        assert!(begun.elapsed().as_secs() < 120, "no fourth epoch");
+        assert!(training.try_wait().unwrap().is_none(), "ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    training.kill().unwrap();
+    let status = training.wait().unwrap();
+    let done = epochs();
+    assert!(!status.success() && (4..20).contains(&done), "{status}, {done} epochs");
+    let (out, _) = run(&["pose", "train", "--resume", text(&parts), "--quiet", "--threads", "1"], 0);
+    assert!(out.contains("of 20, the best"), "{out}");
+    let bytes = |run: &Path| std::fs::read(run.join("best.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&parts), "killed after {done} epochs, the training reached other weights");
+    let lines = |run: &Path| -> Vec<(Value, Value)> {
+        let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| (line["train_loss"].clone(), line["metrics"].clone())).collect()
+    };
+    assert_eq!(lines(&whole), lines(&parts));
+}
+
+#[test]
+fn the_shipped_network_becomes_an_onnx_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lift.onnx");
+    let (out, _) = run(&["pose", "export", "--output", text(&path)], 0);
+    assert!(out.contains("joints [N, 17, 2] to lifted [N, 17, 3]"), "{out}");
+    // What it computes is compared with the networks in ocelli-pose's tests.
+    let summary = Summary::read(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((summary.inputs[0].name.as_str(), summary.outputs[0].name.as_str()), ("joints", "lifted"));
+    assert_eq!(summary.inputs[0].shape, ["N", "17", "2"]);
+    assert_eq!(summary.outputs[0].shape, ["N", "17", "3"]);
+
+    let (help, _) = run(&["pose", "export", "--help"], 0);
+    assert!(help.contains("joints [N, 17, 2]") && help.contains("metres relative to the pelvis"), "{help}");
+
+    let checkpoint = capture().with_file_name("reference").join("dgridconv_legacy.pth.tar");
+    let error = fails(&["pose", "export", text(&checkpoint), "--output", text(&path)]);
+    assert!(error.contains("--padding"), "{error}");
+    run(&["pose", "export", text(&checkpoint), "--padding", "c,z", "--output", text(&path)], 0);
+    let error = fails(&["pose", "export", "--output", "lift.pb"]);
+    assert!(error.contains("lift.pb") && error.contains(".onnx"), "{error}");
+    let error = fails(&["pose", "export", "--output", text(&folder.path().join("none/lift.onnx"))]);
+    assert!(error.contains("lift.onnx"), "{error}");
+}
+
 #[test]
 fn the_shipped_network_writes_files_for_other_programs() {
     let folder = tempfile::tempdir().unwrap();
@@ -118,7 +182,7 @@ fn the_shipped_network_writes_files_for_other_programs() {
             "pose",
             "lift",
             text(&input),
-            "--svg",
+            "--picture",
             text(&svg),
             "--bvh",
             text(&bvh),
@@ -147,6 +211,100 @@ fn the_shipped_network_writes_files_for_other_programs() {
     // A standing person: the head is above the pelvis, the ankles below (y is down).
     let joints = &lifted["frames"][0]["people"][0]["joints"];
     assert!(joints[10][1].as_f64().unwrap() < -0.3 && joints[3][1].as_f64().unwrap() > 0.4, "{joints}");
+}
+
+/// Width, height and frames of a GIF, and how long it lasts in hundredths of a second.
+fn gif_of(bytes: &[u8]) -> (u16, u16, usize, u32) {
+    assert!(bytes.starts_with(b"GIF89a") && bytes.ends_with(b";"));
+    let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    // Every frame has a graphic control extension with its delay.
+    let controls: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|&at| bytes[at..].starts_with(b"\x21\xf9\x04") && bytes[at + 7] == 0)
+        .collect();
+    (word(6), word(8), controls.len(), controls.iter().map(|&at| u32::from(word(at + 4))).sum())
+}
+
+#[test]
+fn what_was_lifted_is_drawn_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let frame = |step: usize| -> Value {
+        let moved = |shift: f32| -> Vec<[f32; 3]> {
+            person().iter().map(|&[x, y, s]| [x + shift + 4.0 * step as f32, y, s]).collect()
+        };
+        json!({"people": [{"id": 1, "keypoints": moved(0.0)}, {"id": 2, "keypoints": moved(150.0)}]})
+    };
+    let frames: Vec<Value> = (0..12).map(frame).collect();
+    let input =
+        write(folder.path(), "clip.json", &json!({"size": [1000, 1000], "order": "h36m", "frames": frames}));
+    let (lifted, lines) = (at("lifted.json"), at("lifted.jsonl"));
+    let (svg, gif) = (at("lift.svg"), at("lift.gif"));
+    run(&["pose", "lift", text(&input), "-o", text(&lifted), "--picture", text(&svg), "--fps", "25"], 0);
+    run(&["pose", "lift", text(&input), "-o", text(&lifted), "--svg", text(&gif), "--fps", "25"], 0);
+    let bytes = std::fs::read(&gif).unwrap();
+    assert_eq!(gif_of(&bytes), (825, 285, 12, 48));
+    assert!(bytes.len() < 100_000, "{} bytes", bytes.len());
+    let drawn = |file: &Path, output: &str, more: &[&str]| {
+        let output = at(output);
+        run(&[&["pose", "draw", text(file), "-o", text(&output)][..], more].concat(), 0);
+        std::fs::read(output).unwrap()
+    };
+    // The document holds six decimals and more: the same picture but for its title.
+    assert!(drawn(&lifted, "again.gif", &["--fps", "25"]) == bytes, "another picture");
+    assert_eq!(gif_of(&drawn(&lifted, "part.gif", &["--skip", "2", "--frames", "3", "--fps", "200"])).2, 1);
+    let still = drawn(&lifted, "still.png", &[]);
+    assert!(still.starts_with(b"\x89PNG"));
+    let again = String::from_utf8(drawn(&lifted, "again.svg", &["--fps", "25"])).unwrap();
+    let first = std::fs::read_to_string(&svg).unwrap();
+    let body = |text: &str| text.lines().skip(2).collect::<Vec<_>>().join("\n");
+    assert_eq!(body(&first), body(&again));
+
+    let stream: String = (0..3).map(|step| format!("{}\n", frame(step))).collect::<String>() + "no JSON\n";
+    let args = ["pose", "lift", "-", "--size", "1000x1000", "--order", "h36m"];
+    let output = ocelli().args(args).write_stdin(stream).output().unwrap();
+    std::fs::write(&lines, output.stdout).unwrap();
+    assert_eq!(gif_of(&drawn(&lines, "lines.gif", &[])).2, 4);
+
+    let (out, _) =
+        run(&["pose", "draw", text(&capture()), "-o", text(&at("walk.gif")), "--frames", "240"], 0);
+    assert!(out.contains("240 frames of 131_03"), "{out}");
+    let (_, _, frames, hundredths) = gif_of(&std::fs::read(at("walk.gif")).unwrap());
+    assert!(frames == 80 && (198..203).contains(&hundredths), "{frames} frames, {hundredths}/100 s");
+    let compact = capture().with_file_name("cmu17.safetensors");
+    assert!(
+        fails(&["pose", "draw", text(&compact), "-o", "x.gif", "--sequence", "none"]).contains("there are")
+    );
+}
+
+#[test]
+fn what_cannot_be_drawn_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |value: &str| {
+        let path = folder.path().join("bad.json");
+        std::fs::write(&path, value).unwrap();
+        fails(&["pose", "draw", text(&path), "-o", text(&folder.path().join("bad.gif"))])
+    };
+    let whole = |joints: Value| json!({"frames": [{"people": [{"joints": joints}]}]}).to_string();
+    for (value, expected) in [
+        ("", "holds no frame"),
+        ("[1, 2]", "expected what ocelli pose lift writes"),
+        ("{\"frames\": []}", "holds no frame"),
+        ("{\"people\": []}\n{\"people\": 3}", "bad.json:2"),
+        ("{\"people\": []}\n{}", "neither people nor an error"),
+        ("{\"error\": \"nobody\"}", "nobody in 1 frames"),
+    ] {
+        let error = draw(value);
+        assert!(error.contains("bad.json") && error.contains(expected), "{value}: {error}");
+    }
+    assert!(draw(&whole(json!([[0, 0, 0]]))).contains("joints of 1 points, expected 17"));
+    assert!(draw(&whole(json!(vec![[1e30, 0.0, 0.0]; 17]))).contains("no coordinate"));
+    assert!(draw(&whole(json!(vec![[1e60, 0.0, 0.0]; 17]))).contains("bad.json"));
+    let error = fails(&["pose", "draw", text(&capture()), "-o", "walk.mp4"]);
+    assert!(error.contains("walk.mp4") && error.contains(".gif"), "{error}");
+    let error = fails(&["pose", "draw", text(&capture()), "-o", "walk.gif", "--skip", "999999"]);
+    assert!(error.contains("no frame is left"), "{error}");
+    let error = fails(&["pose", "lift", text(&capture()), "--picture", "lift.txt"]);
+    assert!(error.contains("--picture lift.txt"), "{error}");
 }
 
 #[test]
@@ -279,6 +437,19 @@ fn bad_motion_capture_is_named() {
     assert!(error.contains("c.json") && error.contains("9999999"), "{error}");
     std::fs::write(&compact, b"short").unwrap();
     assert!(train(&compact).contains("not a safetensors file"));
+}
+
+#[test]
+fn an_experiment_is_extended_only_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = capture().with_file_name("cmu17.safetensors");
+    let output = folder.path().join("results");
+    let extend = ["repro", "run", "gridconv", "--data", text(&data), "--extend", "--output", text(&output)];
+    assert!(fails(&extend).contains("gridconv.json"));
+    std::fs::write(output.join("gridconv.json"), "{}").unwrap();
+    let error = fails(&extend);
+    assert!(error.contains("gridconv.json") && error.contains("missing field"), "{error}");
+    assert!(fails(&["repro", "run", "senet", "--extend"]).contains("--extend goes with gridconv only"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Weight files: published `.safetensors`, `.pth` and `.caffemodel` checkpoints, and ocelli's own model files.
 
 mod caffe;
+mod foreign;
 mod protobuf;
 mod pytorch;
 mod safetensors;
@@ -77,7 +78,7 @@ pub struct WeightFile {
 
 impl WeightFile {
     /// Reads a file whose kind is told by its content: safetensors, a PyTorch checkpoint (zip or legacy
-    /// pickle; no code in it is run), or a `.caffemodel` (also told by its ending). Training checkpoints are unwrapped (`state_dict`, `model`, ... and the
+    /// pickle; no code in it is run, objects beside the tensors are passed over), or a `.caffemodel` (also told by its ending). Training checkpoints are unwrapped (`state_dict`, `model`, ... and the
     /// `module.` prefix of data-parallel training).
     pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();

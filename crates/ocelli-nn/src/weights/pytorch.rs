@@ -5,12 +5,16 @@ use std::path::Path;
 use burn::tensor::TensorData;
 use pytorch_reader::{DType, PytorchReader};
 
-use super::{Kind, WeightFile, WeightsError, is_mask, to_f32};
+use super::{Kind, WeightFile, WeightsError, foreign, is_mask, to_f32};
 
 pub(super) fn read(path: &Path) -> Result<WeightFile, WeightsError> {
     let malformed =
         |problem: String| WeightsError::malformed(path, format!("not a readable PyTorch file: {problem}"));
-    let reader = PytorchReader::new(path).map_err(|error| malformed(error.to_string()))?;
+    let reader = match PytorchReader::new(path) {
+        Ok(reader) => reader,
+        // That reader wants to know every object in the file. A damaged file is one for both; the first says more about it.
+        Err(error) => return foreign::read(path).map_err(|_| malformed(error.to_string())),
+    };
     let mut file = WeightFile { path: path.to_path_buf(), ..Default::default() };
     for (name, tensor) in reader.into_tensors() {
         let kind = match tensor.dtype() {

@@ -68,7 +68,7 @@ pub struct BarChart {
     pub bars: Vec<Bar>,
     /// The range of the axis. Without one, it covers zero and all the data.
     pub x_range: Option<(f64, f64)>,
-    /// Width of the SVG in pixels. The height follows from the number of bars.
+    /// Width of the SVG in pixels; labels that need more room than a third of it widen it. The height follows from the number of bars.
     pub width: u32,
 }
 
@@ -94,6 +94,10 @@ fn bar_text(bar: &Bar) -> String {
 /// Height of a bar with the gap to the next one.
 const ROW: f64 = 30.0;
 const MARGIN: f64 = 14.0;
+/// Share of the width that labels have without widening it.
+const LABELS: f64 = 0.38;
+/// Longest label that is written out.
+const LONGEST_LABEL: f64 = 400.0;
 
 struct Frame {
     left: f64,
@@ -121,7 +125,12 @@ impl BarChart {
     }
 
     fn draw(&self) -> Drawing {
-        let width = f64::from(self.width.max(240));
+        let asked = f64::from(self.width.max(240));
+        // Some fonts are wider than the usual one.
+        let labels = 1.06 * text::widest(self.bars.iter().map(|bar| bar.label.as_str()), 13.0);
+        let labels = labels.min(LONGEST_LABEL);
+        // What the labels take beyond their share is not taken from the bars.
+        let width = asked + (labels - LABELS * (asked - 2.0 * MARGIN)).max(0.0).ceil();
         let mut out = Drawing::new(width, 0.0);
         let mut top = MARGIN;
         if !self.title.is_empty() {
@@ -130,7 +139,7 @@ impl BarChart {
             out.short_text(MARGIN, top + 12.0, style, &title, &self.title);
             top += 30.0;
         }
-        let frame = self.frame(top, width);
+        let frame = self.frame(top, width, labels);
         let bottom = top + self.bars.len() as f64 * ROW + 6.0;
         out.height = bottom + if self.x_label.is_empty() { 16.0 } else { 36.0 } + MARGIN;
         self.axis(&mut out, &frame, bottom);
@@ -141,13 +150,12 @@ impl BarChart {
         out
     }
 
-    fn frame(&self, top: f64, width: f64) -> Frame {
+    fn frame(&self, top: f64, width: f64, labels: f64) -> Frame {
         let values = self.bars.iter().flat_map(|bar| {
             let ends = bar.error.map_or([bar.value; 2], |(low, high)| [low, high]);
             bar.points.iter().copied().chain(ends).chain([bar.value])
         });
         let room = width - 2.0 * MARGIN;
-        let labels = text::widest(self.bars.iter().map(|bar| bar.label.as_str()), 13.0).min(room * 0.38);
         let texts: Vec<String> = self.bars.iter().map(bar_text).collect();
         let texts = text::widest(texts.iter().map(String::as_str), 13.0).min(room * 0.3);
         let left = MARGIN + labels + 10.0;

@@ -40,6 +40,9 @@ pub enum Repro {
         /// Where the results go
         #[arg(long, default_value = "runs/repro", value_name = "DIR")]
         output: PathBuf,
+        /// Train only arms that the results in --output lack; gridconv only
+        #[arg(long)]
+        extend: bool,
     },
 }
 
@@ -51,18 +54,25 @@ impl Repro {
                     .iter()
                     .map(|e| vec![e.name.to_string(), e.arms.len().to_string(), e.expectation.to_string()])
                     .collect();
-                rows.push(vec![gridconv::NAME.into(), "7".into(), gridconv::EXPECTATION.into()]);
+                rows.push(vec![
+                    gridconv::NAME.into(),
+                    gridconv::ARMS.to_string(),
+                    gridconv::EXPECTATION.into(),
+                ]);
                 line(&table(&["name", "arms", "expectation"], &rows, &[1]))?;
             }
-            Self::Run { name, data, seeds, epochs, output, .. } if name == gridconv::NAME => {
+            Self::Run { name, data, seeds, epochs, output, extend, .. } if name == gridconv::NAME => {
                 let Some(data) = data else {
                     bail!(
                         "{name} needs motion capture: name it with --data (what `ocelli pose train` takes)"
                     );
                 };
-                poses(data, seeds, epochs, &output, global)?;
+                poses(data, seeds, epochs, &output, extend, global)?;
             }
-            Self::Run { name, data, seeds, epochs, img_size, output } => {
+            Self::Run { name, data, seeds, epochs, img_size, output, extend } => {
+                if extend {
+                    bail!("--extend goes with {} only, not with {name}", gridconv::NAME);
+                }
                 let Some(experiment) = experiment(&name) else {
                     let mut known: Vec<&str> = experiments().iter().map(|e| e.name).collect();
                     known.push(gridconv::NAME);
@@ -116,7 +126,14 @@ impl Repro {
 }
 
 /// The experiment on poses, whose results are millimetres.
-fn poses(data: PathBuf, seeds: u64, epochs: Option<usize>, output: &Path, global: &Global) -> Result<()> {
+fn poses(
+    data: PathBuf,
+    seeds: u64,
+    epochs: Option<usize>,
+    output: &Path,
+    extend: bool,
+    global: &Global,
+) -> Result<()> {
     std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
     let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut command = format!("ocelli repro run {} --data {name} --seeds {seeds}", gridconv::NAME);
@@ -127,7 +144,15 @@ fn poses(data: PathBuf, seeds: u64, epochs: Option<usize>, output: &Path, global
         command += &format!(" --threads {threads}");
     }
     let style = if global.quiet { ProgressStyle::Quiet } else { ProgressStyle::Auto };
-    let options = gridconv::Options { data, seeds, epochs, style, device: global.device()? };
+    let path = output.join(format!("{}.json", gridconv::NAME));
+    let earlier = match extend {
+        true => {
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Some(serde_json::from_str(&text).with_context(|| path.display().to_string())?)
+        }
+        false => None,
+    };
+    let options = gridconv::Options { data, seeds, epochs, style, device: global.device()?, earlier };
     let results = gridconv::run(&options, &|text| {
         if !global.quiet {
             eprintln!("{text}");

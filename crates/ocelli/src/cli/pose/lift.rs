@@ -11,12 +11,13 @@ use ocelli_engine::RunOptions;
 use ocelli_pose::Runner;
 use ocelli_pose::bvh::write_bvh;
 use ocelli_pose::keypoints::{self, Clip, FillOptions, Order, Prepared};
-use ocelli_pose::output::{Picture, Shown, gltf, svg};
+use ocelli_pose::output::{Picture, Shown, gltf};
 use ocelli_pose::picture::normalise;
 use ocelli_pose::skeleton::{NAMES, Pose2, Pose3};
 use ocelli_report::atomic::write_atomic;
 use serde_json::{Value, json};
 
+use super::draw;
 use super::model::{self, SHIPPED_NAME};
 use crate::cli::Global;
 use crate::cli::output::line;
@@ -36,7 +37,7 @@ enum OrderName {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     ocelli pose lift keypoints.json --size 1920x1080 --output lifted.json\n  \
-    ocelli pose lift keypoints.json --svg lifted.svg --bvh lifted.bvh --gltf lifted.gltf\n  \
+    ocelli pose lift keypoints.json --picture lifted.gif --bvh lifted.bvh --gltf lifted.gltf\n  \
     detector | ocelli pose lift - --size 640x480 > lifted.jsonl        (a line of JSON per frame, as it comes)\n\n\
     Understood: COCO results, OpenPose's JSON, and {\"size\": [w, h], \"order\": \"coco\", \"frames\": [{\"people\": [{\"id\": 1, \
     \"keypoints\": [[x, y, score], ..]}]}]} or parts of it.\n\
@@ -69,9 +70,9 @@ pub struct Lift {
     /// Where the JSON goes [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write a picture: input and skeleton, animated for several frames
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    /// Write a picture of input and skeleton: .svg and .gif are animated for several frames, .png is the first
+    #[arg(long, alias = "svg", value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Write motion for animation programs; one file per person
     #[arg(long, value_name = "FILE")]
     bvh: Option<PathBuf>,
@@ -94,6 +95,9 @@ impl Lift {
         let size = self.size.as_deref().map(size).transpose()?;
         if !(self.fps.is_finite() && self.fps > 0.0) {
             bail!("--fps {}: expected a number above 0", self.fps);
+        }
+        if let Some(path) = &self.picture {
+            draw::check_ending("--picture", path)?;
         }
         let model = model::open(&self.model, self.padding.as_deref(), &global.device()?)?;
         let threads = global.threads.unwrap_or(RunOptions::default().threads);
@@ -240,19 +244,19 @@ impl Lift {
     }
 
     fn files(&self, frames: &[Lifted], size: [f32; 2], name: &str) -> Result<()> {
-        if let Some(path) = &self.svg {
+        if let Some(path) = &self.picture {
             let shown = |frame: &Lifted| {
                 let people = frame.people.iter();
                 people
                     .filter_map(|(own, pose)| {
-                        Some(Shown { input: *own.joints.as_ref().ok()?, lifted: *pose })
+                        Some(Shown { input: Some(*own.joints.as_ref().ok()?), lifted: *pose })
                     })
                     .collect()
             };
             let title =
                 format!("{}, lifted by {name}", self.file.file_name().unwrap_or_default().to_string_lossy());
-            let picture = Picture { title, size, frames: frames.iter().map(shown).collect(), rate: self.fps };
-            write_atomic(path, svg(&picture).as_bytes()).with_context(|| path.display().to_string())?;
+            let frames = frames.iter().map(shown).collect();
+            draw::write_picture(path, &Picture { title, size: Some(size), frames, rate: self.fps })?;
         }
         if self.bvh.is_none() && self.gltf.is_none() {
             return Ok(());
