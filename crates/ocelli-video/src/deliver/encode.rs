@@ -571,7 +571,8 @@ pub fn train_config(options: &EncodeOptions, epochs: usize) -> TrainConfig {
         lr: options.lr,
         schedule: ScheduleKind::Cosine,
         min_lr_ratio: 0.01,
-        warmup_epochs: 0.0,
+        // Pixels reach to 255: full steps at once would push ReLUs below zero for good.
+        warmup_epochs: 0.1 * epochs as f64,
         optimizer: OptimizerConfig {
             kind: OptimizerKind::AdamW,
             weight_decay: 0.0,

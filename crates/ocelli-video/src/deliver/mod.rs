@@ -29,6 +29,7 @@ pub mod package;
 pub mod patches;
 pub mod play;
 pub mod train;
+pub mod trial;
 pub mod upscale;
 
 pub use cafm::Chunk;

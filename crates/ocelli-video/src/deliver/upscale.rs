@@ -299,14 +299,12 @@ impl Upscaler {
     /// The valid pixels of a tile's output as bytes.
     fn finish(&self, low: &[u8], tile: &[Span; 2], output: &[f32], pixels: &mut Vec<u8>) {
         let scale = self.config.scale;
-        let vdsr = self.config.backbone == Backbone::Vdsr;
-        let adds_picture = vdsr || self.config.residual == Residual::Bicubic;
-        let mean = (deploy::takes_mean_away(&self.config) && !vdsr).then_some(MEAN);
-        let mut base = Base::new(self, low, tile, if adds_picture { 1.0 } else { 0.0 });
-        if vdsr && self.config.residual == Residual::Bicubic {
-            // The enlarged picture comes twice: in the network and beside it.
-            base.factor = 2.0;
-        }
+        // Of VDSR the enlarged picture is a part of the network.
+        let adds_picture =
+            self.config.backbone == Backbone::Vdsr || self.config.residual == Residual::Bicubic;
+        // The enlarged picture has its mean colour.
+        let mean = (deploy::takes_mean_away(&self.config) && !adds_picture).then_some(MEAN);
+        let mut base = Base::new(self, low, tile, adds_picture);
         let [rows, columns] = tile.map(|span| span.valid);
         let wide = (columns[1] - columns[0]) * scale * 3;
         let left = (columns[0] - tile[1].start) * 3;
@@ -363,19 +361,20 @@ struct Base<'a> {
     phases: Vec<(isize, [f32; 4])>,
     /// Widened rows of the picture, by the row's number modulo 4.
     rows: [(Option<usize>, Vec<f32>); 4],
-    factor: f32,
+    /// Whether the picture is added at all.
+    adds: bool,
 }
 
 impl<'a> Base<'a> {
-    fn new(scaler: &'a Upscaler, low: &'a [u8], tile: &[Span; 2], factor: f32) -> Self {
+    fn new(scaler: &'a Upscaler, low: &'a [u8], tile: &[Span; 2], adds: bool) -> Self {
         let rows = std::array::from_fn(|_| (None, Vec::new()));
         let phases = phases(scaler.config.scale);
-        Self { scaler, low, columns: tile[1].valid, phases, rows, factor }
+        Self { scaler, low, columns: tile[1].valid, phases, rows, adds }
     }
 
     /// Adds row `i` of the `scale` that row `y` of the picture becomes.
     fn add(&mut self, y: usize, i: usize, row: &mut [f32]) {
-        if self.factor == 0.0 {
+        if !self.adds {
             return;
         }
         let height = self.scaler.size[0] as isize;
@@ -386,7 +385,7 @@ impl<'a> Base<'a> {
             self.widen(tap);
         }
         let [a, b, c, d] = taps.map(|tap| &self.rows[tap % 4].1);
-        let w = weights.map(|weight| weight * self.factor);
+        let w = weights;
         for ((((out, a), b), c), d) in row.iter_mut().zip(a).zip(b).zip(c).zip(d) {
             *out += (w[0] * a + w[1] * b) + (w[2] * c + w[3] * d);
         }

@@ -57,17 +57,17 @@ impl Config {
     pub fn enlarge(&self, net: &Net, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
         let bicubic = self.residual == Residual::Bicubic;
         let enlarged = (bicubic || self.takes_enlarged()).then(|| upsample(x.clone(), self.scale));
-        let input = match &enlarged {
-            Some(enlarged) if self.takes_enlarged() => {
-                taps.see("upsample", enlarged);
-                enlarged.clone()
-            }
-            _ => x,
-        };
-        let y = net.forward(input, chunk, taps);
         match enlarged {
-            Some(enlarged) if bicubic => y.add(enlarged),
-            _ => y,
+            Some(enlarged) if self.takes_enlarged() => {
+                taps.see("upsample", &enlarged);
+                let y = net.forward(enlarged.clone(), chunk, taps);
+                // VDSR adds its input by itself.
+                let adds = bicubic && self.backbone != Backbone::Vdsr;
+                if adds { y.add(enlarged) } else { y }
+            }
+            // The mean colour is the enlarged picture's already.
+            Some(enlarged) => net.correction(x, chunk, taps).add(enlarged),
+            None => net.forward(x, chunk, taps),
         }
     }
 }
@@ -81,6 +81,15 @@ impl Net {
             Self::Vdsr(net) => net.forward(x, chunk, taps),
             Self::Edsr(net) => net.forward(x, chunk, taps),
             Self::Rcan(net) => net.forward(x, chunk, taps),
+        }
+    }
+
+    /// What is added to the enlarged picture: the output without the mean colour.
+    fn correction(&self, x: Tensor<4>, chunk: Chunk, taps: &mut Taps) -> Tensor<4> {
+        match self {
+            Self::Edsr(net) => net.core(net.sub_mean.forward(x), chunk, taps, Order::Published),
+            Self::Rcan(net) => net.core(net.sub_mean.forward(x), chunk, taps, Order::Published),
+            other => other.forward(x, chunk, taps),
         }
     }
 
