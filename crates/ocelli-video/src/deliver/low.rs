@@ -148,7 +148,7 @@ pub fn encode(
         name
     });
     command.args(["-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1"]);
-    command.args(["-vf", &filters(extents), "-fps_mode", "passthrough"]);
+    command.args(["-vf", &filters(extents)]).args(ffmpeg.passthrough());
     command.args(["-c:v", codec.encoder(), "-preset", preset, "-crf", &crf.to_string()]);
     command.args(["-force_key_frames", &cuts.join(",")]);
     match codec {
