@@ -261,11 +261,7 @@ impl Job<'_> {
     }
 
     fn matrix(&self) -> Option<&str> {
-        self.film.matrix.as_deref().or(Some(if self.film.stored_height <= 576 {
-            "smpte170m"
-        } else {
-            "bt709"
-        }))
+        Some(low::yuv_matrix(&self.film))
     }
 
     fn segment(&self, low: &LowFilm, chunk: usize) -> Vec<PathBuf> {
