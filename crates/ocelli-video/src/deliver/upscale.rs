@@ -301,12 +301,9 @@ impl Upscaler {
         let scale = self.config.scale;
         let vdsr = self.config.backbone == Backbone::Vdsr;
         let adds_picture = vdsr || self.config.residual == Residual::Bicubic;
-        let mean = (deploy::takes_mean_away(&self.config) && !vdsr).then_some(MEAN);
+        // The enlarged picture has its mean colour.
+        let mean = (deploy::takes_mean_away(&self.config) && !adds_picture).then_some(MEAN);
         let mut base = Base::new(self, low, tile, if adds_picture { 1.0 } else { 0.0 });
-        if vdsr && self.config.residual == Residual::Bicubic {
-            // The enlarged picture comes twice: in the network and beside it.
-            base.factor = 2.0;
-        }
         let [rows, columns] = tile.map(|span| span.valid);
         let wide = (columns[1] - columns[0]) * scale * 3;
         let left = (columns[0] - tile[1].start) * 3;

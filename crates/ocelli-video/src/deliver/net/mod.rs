@@ -65,8 +65,15 @@ impl Config {
             _ => x,
         };
         let y = net.forward(input, chunk, taps);
-        match enlarged {
-            Some(enlarged) if bicubic => y.add(enlarged),
+        match (enlarged, net) {
+            // VDSR adds it itself.
+            (_, Net::Vdsr(_)) => y,
+            // The enlarged picture has its mean colour.
+            (Some(enlarged), Net::Edsr(_) | Net::Rcan(_)) if bicubic => {
+                let mean = Tensor::from_data(TensorData::new(MEAN.to_vec(), [1, 3, 1, 1]), &y.device());
+                y.sub(mean).add(enlarged)
+            }
+            (Some(enlarged), _) if bicubic => y.add(enlarged),
             _ => y,
         }
     }
