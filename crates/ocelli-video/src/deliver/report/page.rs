@@ -3,7 +3,7 @@
 use ocelli_report::chart::{Chart, LineChart, Series, count};
 use ocelli_report::html::Page;
 
-use super::words::{break_even, db};
+use super::words::{break_even, db, lead};
 use super::{Figures, PackageReport, Report};
 
 /// Chunks that a table lists.
@@ -211,7 +211,7 @@ fn tiles(package: &PackageReport) -> Vec<(String, String, String)> {
     ];
     tiles.extend(package.equal.iter().map(|equal| {
         let hint = if equal.missed.is_some() { "bytes not reached" } else { "at equal bytes" };
-        (format!("Against {}", equal.codec.encoder()), format!("{:+.2} dB", -equal.ahead), hint.to_string())
+        (format!("Against {}", equal.codec.encoder()), lead(-equal.ahead), hint.to_string())
     }));
     tiles
 }

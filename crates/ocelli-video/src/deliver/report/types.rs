@@ -73,7 +73,8 @@ pub struct Equal {
     pub figures: Figures,
     /// The same of the package's chunks.
     pub chunks: Vec<Option<Figures>>,
-    /// By how many dB of PSNR over colours the codec is better than the package; below 0 the package is better.
+    /// By how many dB of PSNR over colours the codec is better than the package; below 0 the package is better. Of no meaning where one of
+    /// both is [`IDENTICAL`](crate::deliver::metrics::IDENTICAL).
     pub ahead: f64,
     /// Bytes for the package's PSNR.
     pub needs: Needs,

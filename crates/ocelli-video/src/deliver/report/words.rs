@@ -13,6 +13,11 @@ pub(super) fn db(value: f64) -> String {
     if value >= IDENTICAL { "identical".into() } else { format!("{value:.2}") }
 }
 
+/// A difference in dB. Between a film that is the reference to the bit and one that is not it is no number.
+pub(super) fn lead(difference: f64) -> String {
+    if difference.abs() < IDENTICAL / 2.0 { format!("{difference:+.2} dB") } else { "infinitely".into() }
+}
+
 impl Report {
     /// Who wins and by how much, a sentence or two for every package and codec: first against codecs, then what the networks add to
     /// interpolation, then Bjøntegaard deltas.
@@ -52,10 +57,12 @@ fn against(package: &PackageReport, equal: &Equal, name: &str) -> String {
         format!("{encoder} differs by {ahead:+.2} dB ({ratios}), which does not say who wins")
     } else if ahead.abs() < EVEN {
         format!("{encoder} and {name} are even ({ratios})")
-    } else if ahead > 0.0 {
-        format!("{encoder} wins: it is {ahead:.2} dB better than {name} ({ratios})")
     } else {
-        format!("{name} wins: it is {:.2} dB better than {encoder} ({ratios})", -ahead)
+        let (winner, loser) = if ahead > 0.0 { (encoder, name) } else { (name, encoder) };
+        format!(
+            "{winner} wins: it is {} better than {loser} ({ratios})",
+            lead(ahead.abs()).trim_start_matches('+')
+        )
     };
     format!("{size} {result}.{}{}", needs(&equal.needs, encoder, name), missed(equal))
 }
