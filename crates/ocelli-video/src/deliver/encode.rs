@@ -567,7 +567,9 @@ pub fn train_config(options: &EncodeOptions, epochs: usize) -> TrainConfig {
         lr: options.lr,
         schedule: ScheduleKind::Cosine,
         min_lr_ratio: 0.01,
-        warmup_epochs: 0.0,
+        // Inputs are levels of 0 to 255: full steps from the first on kill all units of narrow networks before the last layer, which starts at 0, is
+        // of any use.
+        warmup_epochs: epochs as f64 * 0.2,
         optimizer: OptimizerConfig {
             kind: OptimizerKind::AdamW,
             weight_decay: 0.0,
