@@ -4,4 +4,5 @@ mod common;
 mod container;
 mod encode;
 mod manifest;
+mod report;
 mod upscale;

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::Taps;
+use ocelli_video::deliver::init::initialize;
 use ocelli_video::deliver::metrics::{Mean, quantise};
 use ocelli_video::deliver::upscale::{Precision, Upscaler};
 use ocelli_video::deliver::{Backbone, Chunk, Config, Net, Residual};
@@ -129,4 +130,31 @@ fn frames_of_other_sizes_are_refused() {
     let scaler = Upscaler::bicubic(2, [10, 12], 1);
     let error = scaler.run(&[0; 30], &mut [0; 30]).expect_err("too short").to_string();
     assert!(error.contains("30") && error.contains("[10, 12]"), "{error}");
+}
+
+#[test]
+fn with_a_bicubic_residual_every_network_starts_at_interpolation() {
+    let size = [24, 30];
+    let low = picture(size[0], size[1], 1);
+    let mut wanted = vec![0u8; 4 * low.len()];
+    Upscaler::bicubic(2, size, 1).run(&low, &mut wanted).expect("runs");
+    for (backbone, blocks, groups) in [
+        (Backbone::Espcn, 0, 0),
+        (Backbone::Srcnn, 0, 0),
+        (Backbone::Vdsr, 4, 0),
+        (Backbone::Edsr, 1, 0),
+        (Backbone::Rcan, 1, 1),
+    ] {
+        let residual = Residual::Bicubic;
+        let config = Config { blocks, feats: 16, groups, residual, ..Config::new(backbone, 2) };
+        let net = initialize(config.build(&Device::flex()), &config, 3);
+        let burn = by_burn(&config, &net, 0, &low, size);
+        let scaler = Upscaler::new(&config, &net, 0, size, 1, Precision::Float, None).expect("compiles");
+        let mut high = vec![0u8; wanted.len()];
+        scaler.run(&low, &mut high).expect("runs");
+        for ((high, burn), wanted) in high.iter().zip(&burn).zip(&wanted) {
+            let burn = (burn.clamp(0.0, 255.0) - f32::from(*wanted)).abs();
+            assert!(burn < 0.51 && high.abs_diff(*wanted) <= 1, "{backbone:?}: {high}, not {wanted}");
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl Ffmpeg {
     }
 
     /// The option that passes every frame on once: `-fps_mode` since ffmpeg 5.1, `-vsync` before.
-    pub(super) fn passthrough(&self) -> [&'static str; 2] {
+    pub fn passthrough(&self) -> [&'static str; 2] {
         let old = self.version().is_some_and(|version| is_before_5_1(&version));
         [if old { "-vsync" } else { "-fps_mode" }, "passthrough"]
     }

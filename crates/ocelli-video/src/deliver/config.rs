@@ -29,6 +29,7 @@ pub enum Residual {
     #[default]
     None,
     /// The picture enlarged bicubically. The last convolution starts at zero, so that training starts where interpolation ends.
+    /// EDSR and RCAN then put no mean colour back; VDSR adds the picture anyway.
     Bicubic,
 }
 

@@ -261,11 +261,7 @@ impl Job<'_> {
     }
 
     fn matrix(&self) -> Option<&str> {
-        self.film.matrix.as_deref().or(Some(if self.film.stored_height <= 576 {
-            "smpte170m"
-        } else {
-            "bt709"
-        }))
+        Some(low::yuv_matrix(&self.film))
     }
 
     fn segment(&self, low: &LowFilm, chunk: usize) -> Vec<PathBuf> {
@@ -572,7 +568,7 @@ pub fn train_config(options: &EncodeOptions, epochs: usize) -> TrainConfig {
         schedule: ScheduleKind::Cosine,
         min_lr_ratio: 0.01,
         // Pixels reach to 255: full steps at once would push ReLUs below zero for good.
-        warmup_epochs: 0.1 * epochs as f64,
+        warmup_epochs: 0.2 * epochs as f64,
         optimizer: OptimizerConfig {
             kind: OptimizerKind::AdamW,
             weight_decay: 0.0,

@@ -101,8 +101,35 @@ pub struct LowFilm {
     pub audio_bytes: u64,
 }
 
+/// Whether frames are stored as RGB.
+fn is_rgb(film: &Probe) -> bool {
+    let names = ["rgb", "bgr", "gbr", "0rgb", "0bgr", "argb", "abgr", "pal8", "x2"];
+    matches!(film.matrix.as_deref(), Some("gbr" | "rgb"))
+        || names.iter().any(|name| film.pixel_format.starts_with(name))
+}
+
+/// The YUV matrix that `film` is coded with, by ffmpeg's name: its own, or what players take an unnamed one of its height for.
+pub fn yuv_matrix(film: &Probe) -> &str {
+    match film.matrix.as_deref() {
+        Some(matrix) if !is_rgb(film) => matrix,
+        _ if film.stored_height <= 576 => "smpte170m",
+        _ => "bt709",
+    }
+}
+
+/// ffmpeg's filters that make YUV of RGB; nothing for films that are YUV.
+pub(in crate::deliver) fn to_yuv(film: &Probe) -> String {
+    if !is_rgb(film) {
+        return String::new();
+    }
+    format!(
+        "scale=out_color_matrix={}:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp,format=yuv444p,",
+        yuv_matrix(film)
+    )
+}
+
 /// ffmpeg's filters from the film to the low resolution: padded to a multiple, reduced by an antialiased bicubic filter (a = -0.5).
-fn filters(extents: &Extents) -> String {
+fn filters(film: &Probe, extents: &Extents) -> String {
     let ([height, width], [tall, wide], [low_height, low_width]) =
         (extents.film, extents.padded(), extents.low);
     let pad = match (tall - height, wide - width) {
@@ -113,8 +140,9 @@ fn filters(extents: &Extents) -> String {
         ),
     };
     format!(
-        "setpts=PTS-STARTPTS,{pad}scale={low_width}:{low_height}:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:\
-         param0=0:param1=0.5,format=yuv420p,setsar=1"
+        "setpts=PTS-STARTPTS,{}{pad}scale={low_width}:{low_height}:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:\
+         param0=0:param1=0.5,format=yuv420p,setsar=1",
+        to_yuv(film)
     )
 }
 
@@ -148,7 +176,7 @@ pub fn encode(
         name
     });
     command.args(["-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1"]);
-    command.args(["-vf", &filters(extents), "-fps_mode", "passthrough"]);
+    command.args(["-vf", &filters(film, extents)]).args(ffmpeg.passthrough());
     command.args(["-c:v", codec.encoder(), "-preset", preset, "-crf", &crf.to_string()]);
     command.args(["-force_key_frames", &cuts.join(",")]);
     match codec {
@@ -160,9 +188,8 @@ pub fn encode(
             "scenecut=0:keyint=-1:open-gop=0:log-level=error",
         ]),
     };
-    for (flag, value) in
-        [("-colorspace", &film.matrix), ("-color_primaries", &film.primaries), ("-color_trc", &film.transfer)]
-    {
+    command.args(["-colorspace", yuv_matrix(film)]);
+    for (flag, value) in [("-color_primaries", &film.primaries), ("-color_trc", &film.transfer)] {
         if let Some(value) = value {
             command.args([flag, value]);
         }

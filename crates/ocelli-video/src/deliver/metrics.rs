@@ -10,13 +10,19 @@ pub fn quantise(value: f32) -> f32 {
 
 /// Sum of squares of differences and their number, over `[height, width, 3]` without a border of `cut` pixels. Differences are of
 /// the three colours, or of their luma-like weighted sum.
-fn squares(a: &[f32], b: &[f32], [height, width]: [usize; 2], cut: usize, luma: bool) -> (f64, usize) {
+fn squares<T: Copy + Into<f64>>(
+    a: &[T],
+    b: &[T],
+    [height, width]: [usize; 2],
+    cut: usize,
+    luma: bool,
+) -> (f64, usize) {
     const WEIGHTS: [f64; 3] = [65.738 / 256.0, 129.057 / 256.0, 25.064 / 256.0];
     let (mut sum, mut count) = (0.0f64, 0usize);
     for y in cut..height.saturating_sub(cut) {
         for x in cut..width.saturating_sub(cut) {
             let at = (y * width + x) * 3;
-            let apart = |c: usize| (f64::from(a[at + c]) - f64::from(b[at + c])) / 255.0;
+            let apart = |c: usize| (a[at + c].into() - b[at + c].into()) / 255.0;
             if luma {
                 let difference: f64 = (0..3).map(|c| WEIGHTS[c] * apart(c)).sum();
                 sum += difference * difference;
@@ -82,14 +88,31 @@ impl Mean {
                 sum += u64::from(a.iter().zip(b).map(squares).sum::<u32>());
             }
         }
-        let mean = sum as f64 / count.max(1) as f64 / (255.0 * 255.0);
-        self.squares += mean;
+        self.take(sum as f64 / count.max(1) as f64 / (255.0 * 255.0));
+    }
+
+    /// The same of luma, weighted as in [`psnr_y`].
+    pub fn add_luma(&mut self, a: &[u8], b: &[u8], size: [usize; 2], cut: usize) {
+        let (sum, count) = squares(a, b, size, cut, true);
+        self.take(sum / count.max(1) as f64);
+    }
+
+    fn take(&mut self, mean_square: f64) {
+        self.squares += mean_square;
         self.frames += 1;
         // A black frame that is kept exactly would add 1000 dB to the mean.
-        if sum > 0 {
-            self.decibels += decibels(mean);
+        if mean_square > 0.0 {
+            self.decibels += decibels(mean_square);
             self.counted += 1;
         }
+    }
+
+    /// Takes the frames of `other` in.
+    pub fn join(&mut self, other: &Self) {
+        self.decibels += other.decibels;
+        self.counted += other.counted;
+        self.squares += other.squares;
+        self.frames += other.frames;
     }
 
     /// Mean of decibels over frames that are not identical.

@@ -28,6 +28,7 @@ pub mod net;
 pub mod package;
 pub mod patches;
 pub mod play;
+pub mod report;
 pub mod train;
 pub mod trial;
 pub mod upscale;

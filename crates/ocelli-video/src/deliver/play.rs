@@ -176,7 +176,7 @@ fn stretch(package: &Package, options: &PlayOptions) -> Result<(u64, u64), Video
     if !(options.start >= 0.0 && options.start < video.duration) {
         return wrong("--start", options.start);
     }
-    if let Some(duration) = options.duration.filter(|duration| !(*duration > 0.0)) {
+    if let Some(duration) = options.duration.filter(|duration| duration.is_nan() || *duration <= 0.0) {
         return wrong("--duration", duration);
     }
     let half = 0.5 / video.fps.value();

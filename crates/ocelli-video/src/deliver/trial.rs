@@ -175,6 +175,37 @@ impl Material {
     }
 }
 
+/// The film coded in two passes by x264 or x265 (preset medium) to at most `bytes`: what it takes, its mean PSNR over colours in dB of every
+/// `every`th frame, and why it missed the size, if it did.
+///
+/// # Errors
+/// If ffmpeg lacks the encoder or fails.
+pub fn coded(
+    ffmpeg: &Ffmpeg,
+    material: &Material,
+    codec: LowCodec,
+    bytes: u64,
+    (threads, every): (usize, usize),
+) -> Result<(u64, f64, Option<String>), VideoError> {
+    let scratch = tempfile::tempdir().map_err(VideoError::io(Path::new("a folder for a film")))?;
+    let how = (codec, "medium", threads);
+    let mut coder = super::report::codec::Coder::new(ffmpeg, &material.film, how, scratch.path())?;
+    let landing = coder.near(bytes, &mut |_| {})?;
+    let own = probe(ffmpeg, &landing.coded.path)?;
+    let mut reader = Reader::open(ffmpeg, &own, &ReadOptions::default())?;
+    let extents = Extents::new([material.film.height, material.film.width], material.scale);
+    let (mut frame, mut mean) = (Vec::new(), Mean::default());
+    for (at, pair) in material.frames.pairs.iter().enumerate() {
+        if !reader.read_into(&mut frame)? {
+            return Err(VideoError::malformed(&own.file, format!("ends at frame {at}")));
+        }
+        if at % every.max(1) == 0 {
+            mean.add(&extents.pad(&frame), &pair.high, extents.padded(), material.scale + 6);
+        }
+    }
+    Ok((landing.coded.bytes, mean.psnr(), landing.missed))
+}
+
 /// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -257,8 +257,7 @@ impl Upscaler {
         let work = || -> Result<(), VideoError> {
             let mut worker = self.worker(if tiles.len() == 1 { self.threads } else { 1 })?;
             let mut pixels = Vec::new();
-            loop {
-                let Some(tile) = tiles.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            while let Some(tile) = tiles.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if let Some(session) = &mut worker.session {
                     self.fill(low, tile, &mut worker.input);
                     session.run(&[&worker.input], &mut [&mut worker.output])?;

@@ -11,7 +11,7 @@ use ocelli_train::ProgressStyle;
 use super::Global;
 use super::output::{line, table};
 use super::quickstart::unpack;
-use crate::repro::{RunOptions, chart, experiment, experiments, gridconv, markdown, run};
+use crate::repro::{RunOptions, cafm, chart, experiment, experiments, gridconv, markdown, run};
 
 /// Re-run the papers' claims in small.
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub enum Repro {
     Run {
         /// Which one
         name: String,
-        /// CIFAR-10 binary files, or any other pictures; motion capture for gridconv
+        /// CIFAR-10 binary files, or any other pictures; motion capture for gridconv; films for cafm
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Seeds per arm
@@ -34,6 +34,9 @@ pub enum Repro {
         /// Passes over the training pictures [default: the experiment's]
         #[arg(long, value_name = "N")]
         epochs: Option<usize>,
+        /// Optimiser steps; cafm only [default: 2500]
+        #[arg(long, value_name = "N")]
+        steps: Option<usize>,
         /// Side of the input in pixels
         #[arg(long, default_value_t = 32, value_name = "PIXELS")]
         img_size: usize,
@@ -59,6 +62,7 @@ impl Repro {
                     gridconv::ARMS.to_string(),
                     gridconv::EXPECTATION.into(),
                 ]);
+                rows.push(vec![cafm::NAME.into(), cafm::ARMS.to_string(), cafm::EXPECTATION.into()]);
                 line(&table(&["name", "arms", "expectation"], &rows, &[1]))?;
             }
             Self::Run { name, data, seeds, epochs, output, extend, .. } if name == gridconv::NAME => {
@@ -69,13 +73,19 @@ impl Repro {
                 };
                 poses(data, seeds, epochs, &output, extend, global)?;
             }
-            Self::Run { name, data, seeds, epochs, img_size, output, extend } => {
+            Self::Run { name, data, seeds, steps, output, .. } if name == cafm::NAME => {
+                let Some(data) = data else {
+                    bail!("{name} needs a film, or a folder of films: name it with --data");
+                };
+                films(data, seeds, steps, &output, global)?;
+            }
+            Self::Run { name, data, seeds, epochs, img_size, output, extend, .. } => {
                 if extend {
                     bail!("--extend goes with {} only, not with {name}", gridconv::NAME);
                 }
                 let Some(experiment) = experiment(&name) else {
                     let mut known: Vec<&str> = experiments().iter().map(|e| e.name).collect();
-                    known.push(gridconv::NAME);
+                    known.extend([gridconv::NAME, cafm::NAME]);
                     bail!("no experiment called '{name}'; there are {}", known.join(", "));
                 };
                 std::fs::create_dir_all(&output).with_context(|| output.display().to_string())?;
@@ -125,6 +135,36 @@ impl Repro {
     }
 }
 
+/// Writes what an experiment of its own kind came to.
+fn write(name: &str, output: &Path, page: &str, json: &str, chart: &str) -> Result<()> {
+    std::fs::create_dir_all(output).with_context(|| output.display().to_string())?;
+    for (ending, text) in [("md", page), ("json", json), ("svg", chart)] {
+        let path = output.join(format!("{name}.{ending}"));
+        write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    line(page)?;
+    eprintln!("written to {}", output.display());
+    Ok(())
+}
+
+/// The experiment on films, whose results are decibels.
+fn films(data: PathBuf, seeds: u64, steps: Option<usize>, output: &Path, global: &Global) -> Result<()> {
+    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut command = format!("ocelli repro run {} --data {name} --seeds {seeds}", cafm::NAME);
+    if let Some(steps) = steps {
+        command += &format!(" --steps {steps}");
+    }
+    let threads = global.threads.unwrap_or(ocelli_engine::RunOptions::default().threads);
+    let options = cafm::Options { data, seeds, steps, style: ProgressStyle::Quiet, threads };
+    let results = cafm::run(&options, &|text| {
+        if !global.quiet {
+            eprintln!("{text}");
+        }
+    })?;
+    let page = cafm::markdown(&results, &command);
+    write(cafm::NAME, output, &page, &serde_json::to_string_pretty(&results)?, &cafm::chart(&results))
+}
+
 /// The experiment on poses, whose results are millimetres.
 fn poses(
     data: PathBuf,
@@ -159,15 +199,5 @@ fn poses(
         }
     })?;
     let page = gridconv::markdown(&results, &command);
-    for (ending, text) in [
-        ("md", page.clone()),
-        ("json", serde_json::to_string_pretty(&results)?),
-        ("svg", gridconv::chart(&results)),
-    ] {
-        let path = output.join(format!("{}.{ending}", gridconv::NAME));
-        write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
-    }
-    line(&page)?;
-    eprintln!("written to {}", output.display());
-    Ok(())
+    write(gridconv::NAME, output, &page, &serde_json::to_string_pretty(&results)?, &gridconv::chart(&results))
 }

@@ -1,6 +1,7 @@
 //! The papers' claims, re-run in small: seeded experiments with their comparison arms.
 
 mod addernet;
+pub mod cafm;
 mod drnet;
 mod experiments;
 pub mod gridconv;

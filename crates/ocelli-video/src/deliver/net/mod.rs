@@ -124,8 +124,8 @@ fn conv(channels_in: usize, channels_out: usize, kernel: usize, device: &Device)
 fn mean_shift(sign: f32, device: &Device) -> Conv2d {
     let mut shift = conv(3, 3, 1, device);
     let identity: Vec<f32> = (0..9).map(|i| f32::from(u8::from(i % 4 == 0))).collect();
-    let set = |id, data| Param::initialized(id, Tensor::from_data(data, device));
-    shift.weight = set(shift.weight.id, TensorData::new(identity, [3, 3, 1, 1]));
+    let weight = Tensor::from_data(TensorData::new(identity, [3, 3, 1, 1]), device);
+    shift.weight = Param::initialized(shift.weight.id, weight);
     if let Some(bias) = shift.bias.take() {
         let means: Vec<f32> = MEAN.iter().map(|mean| sign * mean).collect();
         shift.bias =
@@ -159,6 +159,8 @@ pub fn pixel_shuffle_last(x: Tensor<4>, r: usize) -> Tensor<4> {
 
 /// EDSR's upsampler: a convolution and a shuffle, twice for a factor of 4.
 #[derive(Module, Debug)]
+// There is one a network.
+#[allow(clippy::large_enum_variant)]
 pub enum Upsampler {
     /// Factor 2 or 3.
     Once([Conv2d; 1]),

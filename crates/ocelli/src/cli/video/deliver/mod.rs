@@ -4,6 +4,7 @@ mod bench;
 mod encode;
 mod inspect;
 mod play;
+mod report;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ pub enum Deliver {
     Encode(encode::Encode),
     /// Play a package: to a file, or to a player through a pipe
     Play(play::Play),
+    /// Measure packages against their film, interpolation, x264 and x265 at equal bytes
+    Report(report::Report),
     /// Show what a package holds, and check every file of it
     Inspect(inspect::Inspect),
     /// Time enlarging with each network
@@ -33,6 +36,7 @@ impl Deliver {
         match self {
             Self::Encode(command) => command.run(global),
             Self::Play(command) => command.run(global),
+            Self::Report(command) => command.run(global),
             Self::Inspect(command) => command.run(),
             Self::Bench(command) => command.run(global),
         }
