@@ -12,3 +12,4 @@ mod models;
 mod pose;
 mod train;
 mod use_model;
+mod video;

@@ -141,6 +141,8 @@ struct Own<'a> {
 /// Partial sums that stand beside each other in a register.
 const LANES: usize = 16;
 
+// Compiled per instruction set; vectors are the compiler's.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn forward_of<S: Simd>(
     shape: &ModulateShape,
@@ -169,6 +171,7 @@ unsafe fn forward_of<S: Simd>(
     }
 }
 
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn backward_of<S: Simd>(
     shape: &ModulateShape,
