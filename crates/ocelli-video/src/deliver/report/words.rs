@@ -45,16 +45,17 @@ fn against(package: &PackageReport, equal: &Equal, name: &str) -> String {
             count(goal)
         ),
     };
-    let ratios = format!(
-        "{} against {} dB PSNR over colours",
-        db(equal.figures.psnr_rgb),
-        db(package.package.psnr_rgb)
-    );
+    let mut ratios = [equal.figures.psnr_rgb, package.package.psnr_rgb];
+    if equal.ahead < 0.0 {
+        // The better one comes first.
+        ratios.reverse();
+    }
+    let ratios = format!("{} against {} dB PSNR over colours", db(ratios[0]), db(ratios[1]));
     let ahead = equal.ahead;
     // A codec that took more bytes and is better has won nothing, and one that took fewer and is worse has lost nothing.
     let unfair = equal.missed.is_some() && (equal.bytes > goal) == (ahead > 0.0);
     let result = if unfair {
-        format!("{encoder} differs by {ahead:+.2} dB ({ratios}), which does not say who wins")
+        format!("the PSNR of {encoder} is {ahead:+.2} dB from that of {name}, which does not say who wins")
     } else if ahead.abs() < EVEN {
         format!("{encoder} and {name} are even ({ratios})")
     } else {
