@@ -189,6 +189,7 @@ fn packages_are_measured_against_codecs() {
         assert!(curve.points.windows(2).all(|pair| pair[0].bytes < pair[1].bytes));
     }
     assert_eq!(found.deltas.len(), 2);
+    assert!(found.verdicts().iter().any(|text| text.starts_with("The bytes of the networks")));
     let page = found.page();
     for text in ["Who wins", "libx264", "libx265", "data:image/png;base64,", "<svg", "Bjøntegaard", "coarse"]
     {

@@ -2,6 +2,7 @@
 
 use ocelli_report::chart::{count, duration};
 
+use super::bd::{Point, bd_rate};
 use super::{Delta, Equal, Needs, PackageReport, Report};
 use crate::deliver::metrics::IDENTICAL;
 
@@ -30,7 +31,26 @@ impl Report {
             verdicts.push(over_bicubic(package, &name));
         }
         verdicts.extend(self.deltas.iter().map(delta));
+        verdicts.extend(self.worth());
         verdicts
+    }
+}
+
+impl Report {
+    /// Whether bytes of networks are better spent than on more of the low-resolution film, where several packages tell.
+    fn worth(&self) -> Option<String> {
+        let all = |point: fn(&PackageReport) -> (u64, f64)| -> Vec<Point> {
+            let points = self.packages.iter().map(point);
+            points.map(|(bytes, quality)| Point { rate: bytes as f64, quality }).collect()
+        };
+        let plain = all(|own| (own.bytes.low, own.bicubic.psnr_rgb));
+        let own = all(|own| (own.bytes.total, own.package.psnr_rgb));
+        let rate = bd_rate(&plain, &own)?;
+        let (verdict, more, rate) =
+            if rate < 0.0 { ("pay", "fewer", -rate) } else { ("do not pay", "more", rate) };
+        Some(format!(
+            "The bytes of the networks {verdict}: for the same PSNR packages take {rate:.1} % {more} bytes than a low-resolution film that is only interpolated (Bjøntegaard)."
+        ))
     }
 }
 
@@ -45,16 +65,17 @@ fn against(package: &PackageReport, equal: &Equal, name: &str) -> String {
             count(goal)
         ),
     };
-    let ratios = format!(
-        "{} against {} dB PSNR over colours",
-        db(equal.figures.psnr_rgb),
-        db(package.package.psnr_rgb)
-    );
+    let mut ratios = [equal.figures.psnr_rgb, package.package.psnr_rgb];
+    if equal.ahead < 0.0 {
+        // The better one comes first.
+        ratios.reverse();
+    }
+    let ratios = format!("{} against {} dB PSNR over colours", db(ratios[0]), db(ratios[1]));
     let ahead = equal.ahead;
     // A codec that took more bytes and is better has won nothing, and one that took fewer and is worse has lost nothing.
     let unfair = equal.missed.is_some() && (equal.bytes > goal) == (ahead > 0.0);
     let result = if unfair {
-        format!("{encoder} differs by {ahead:+.2} dB ({ratios}), which does not say who wins")
+        format!("the PSNR of {encoder} is {ahead:+.2} dB from that of {name}, which does not say who wins")
     } else if ahead.abs() < EVEN {
         format!("{encoder} and {name} are even ({ratios})")
     } else {
