@@ -126,9 +126,9 @@ fn playing_gives_the_bits_of_enlarging_in_memory() {
         .map(|chunk| match package.net(&shared, chunk).expect("a network") {
             Some(net) => {
                 let config = package.config().with_chunks(1);
-                Upscaler::new(&config, &net, 0, [32, 48], 2, Precision::Float, None).expect("compiles")
+                Upscaler::new(&config, &net, 0, [32, 48], 1, Precision::Float, None).expect("compiles")
             }
-            None => Upscaler::bicubic(2, [32, 48], 2),
+            None => Upscaler::bicubic(2, [32, 48], 1),
         })
         .collect();
     let (mut high, mut frame, mut seen) = (vec![0u8; 96 * 64 * 3], Vec::new(), 0);

@@ -1,7 +1,10 @@
 //! Playing a package: decoding, enlarging and encoding side by side, a few frames in memory.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use ocelli_data::video::{Codec, Destination, Ffmpeg, Quality, WriteOptions, Writer};
 
@@ -57,6 +60,8 @@ pub struct Played {
     pub frames: u64,
     /// Seconds that enlarging took, of all threads together.
     pub enlarging: f64,
+    /// Threads that enlarged.
+    pub threads: usize,
     /// What was not as it should be.
     pub warnings: Vec<String>,
 }
@@ -69,7 +74,7 @@ pub struct Enlarger<'a> {
     precision: Precision,
     threads: usize,
     bicubic: bool,
-    current: Option<(usize, Upscaler)>,
+    current: Option<(usize, Arc<Upscaler>)>,
     padded: Vec<u8>,
     /// What was not as it should be.
     pub warnings: Vec<String>,
@@ -123,16 +128,20 @@ impl<'a> Enlarger<'a> {
     /// # Errors
     /// If the engine cannot run.
     pub fn enlarge(&mut self, chunk: usize, low: &[u8], frame: &mut Vec<u8>) -> Result<(), VideoError> {
-        if self.current.as_ref().is_none_or(|(own, _)| *own != chunk) {
-            let scaler = self.scaler(chunk, low)?;
-            self.current = Some((chunk, scaler));
+        let scaler = self.of_chunk(chunk, low)?;
+        enlarged(&scaler, &self.extents, low, &mut self.padded, frame)
+    }
+
+    /// What enlarges frames of `chunk`; `sample` is the first of them.
+    fn of_chunk(&mut self, chunk: usize, sample: &[u8]) -> Result<Arc<Upscaler>, VideoError> {
+        match &self.current {
+            Some((own, scaler)) if *own == chunk => Ok(scaler.clone()),
+            _ => {
+                let scaler = Arc::new(self.scaler(chunk, sample)?);
+                self.current = Some((chunk, scaler.clone()));
+                Ok(scaler)
+            }
         }
-        if let Some((_, scaler)) = &self.current {
-            self.padded.resize(Extents::bytes(self.extents.padded()), 0);
-            scaler.run(low, &mut self.padded)?;
-            self.extents.crop(&self.padded, frame);
-        }
-        Ok(())
     }
 
     fn scaler(&mut self, chunk: usize, sample: &[u8]) -> Result<Upscaler, VideoError> {
@@ -157,14 +166,18 @@ impl<'a> Enlarger<'a> {
     }
 }
 
-/// A frame on its way.
-struct Frame {
-    chunk: usize,
-    pixels: Vec<u8>,
+/// A frame that is to be enlarged, with what does it.
+struct Job {
+    number: u64,
+    low: Vec<u8>,
+    scaler: Arc<Upscaler>,
 }
 
-/// Frames between two threads.
-const AHEAD: usize = 4;
+/// A frame that was: its number, its pixels, the seconds it took.
+type Done = Result<(u64, Vec<u8>, f64), VideoError>;
+
+/// Frames that wait between two stages, beside one per thread.
+const AHEAD: usize = 3;
 
 /// The chunks and frames that `options` ask for: first frame, number of frames.
 fn stretch(package: &Package, options: &PlayOptions) -> Result<(u64, u64), VideoError> {
@@ -233,74 +246,107 @@ pub fn play(
         overwrite: options.overwrite,
     };
     let mut writer = Writer::create(ffmpeg, to, video.width, video.height, &writing)?;
-    let mut enlarger = Enlarger::new(package, options.precision, options.threads, options.bicubic)?;
-    let mut played = Played::default();
+    // Frames are shared out, not their parts: no thread waits for another, and results do not depend on how many there are.
+    let mut enlarger = Enlarger::new(package, options.precision, 1, options.bicubic)?;
+    let extents = extents(package);
+    let mut played = Played { threads: options.threads.max(1), ..Played::default() };
     std::thread::scope(|scope| -> Result<(), VideoError> {
-        let (low_in, low_out) = sync_channel::<Result<Frame, VideoError>>(AHEAD);
-        let (high_in, high_out) = sync_channel::<Vec<u8>>(AHEAD);
-        let (back_in, back_out) = sync_channel::<Vec<u8>>(2 * AHEAD);
-        scope.spawn(move || decode(ffmpeg, package, first, count, &low_in));
-        let writing = scope.spawn(move || -> Result<Writer, VideoError> {
-            for frame in high_out {
-                writer.write(&frame)?;
+        let (jobs, waiting) = sync_channel::<Job>(played.threads + AHEAD);
+        let (done, finished) = sync_channel::<Done>(played.threads + AHEAD);
+        let (back, spare) = sync_channel::<Vec<u8>>(2 * (played.threads + AHEAD));
+        // When the last worker has gone, so has the queue's end, and the decoder stops.
+        let waiting = Arc::new((Mutex::new(waiting), Mutex::new(spare)));
+        for _ in 0..played.threads {
+            let (waiting, done) = (waiting.clone(), done.clone());
+            scope.spawn(move || work(&waiting.0, &waiting.1, &extents, &done));
+        }
+        drop(waiting);
+        let enlarger = &mut enlarger;
+        scope.spawn(move || decode(ffmpeg, package, (first, count), enlarger, &jobs, &done));
+        let mut early = BTreeMap::new();
+        for frame in finished {
+            let (number, pixels, seconds) = frame?;
+            played.enlarging += seconds;
+            early.insert(number, pixels);
+            while let Some(pixels) = early.remove(&played.frames) {
+                writer.write(&pixels)?;
+                played.frames += 1;
+                progress(played.frames, count);
                 // Buffers go round; nobody waits for them.
-                let _ = back_in.try_send(frame);
+                let _ = back.try_send(pixels);
             }
-            Ok(writer)
-        });
-        let enlarged = enlarge(&mut enlarger, low_out, &high_in, &back_out, count, &mut played, progress);
-        drop(high_in);
-        let writer = match writing.join() {
-            Ok(writer) => writer,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        // A writer that failed is why enlarging stopped.
-        let writer = writer?;
-        enlarged?;
+        }
         Ok(writer.finish()?)
     })?;
     played.warnings = enlarger.warnings;
     Ok(played)
 }
 
-fn enlarge(
-    enlarger: &mut Enlarger<'_>,
-    frames: Receiver<Result<Frame, VideoError>>,
-    to: &SyncSender<Vec<u8>>,
-    back: &Receiver<Vec<u8>>,
-    count: u64,
-    played: &mut Played,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), VideoError> {
-    for frame in frames {
-        let frame = frame?;
-        let mut high = back.try_recv().unwrap_or_default();
-        let begun = std::time::Instant::now();
-        enlarger.enlarge(frame.chunk, &frame.pixels, &mut high)?;
-        played.enlarging += begun.elapsed().as_secs_f64();
-        if to.send(high).is_err() {
-            return Ok(());
+/// Enlarges frames until there are no more, or nobody wants them.
+fn work(
+    waiting: &Mutex<Receiver<Job>>,
+    spare: &Mutex<Receiver<Vec<u8>>>,
+    extents: &Extents,
+    done: &SyncSender<Done>,
+) {
+    let mut padded = Vec::new();
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        let mut frame = spare.lock().unwrap_or_else(PoisonError::into_inner).try_recv().unwrap_or_default();
+        let begun = Instant::now();
+        let result = enlarged(&job.scaler, extents, &job.low, &mut padded, &mut frame)
+            .map(|()| (job.number, frame, begun.elapsed().as_secs_f64()));
+        if done.send(result).is_err() {
+            return;
         }
-        played.frames += 1;
-        progress(played.frames, count);
     }
+}
+
+/// Enlarges `low` to a frame of the film.
+fn enlarged(
+    scaler: &Upscaler,
+    extents: &Extents,
+    low: &[u8],
+    padded: &mut Vec<u8>,
+    frame: &mut Vec<u8>,
+) -> Result<(), VideoError> {
+    let bytes = Extents::bytes(extents.padded());
+    if extents.padded() == extents.film {
+        frame.resize(bytes, 0);
+        return scaler.run(low, frame);
+    }
+    padded.resize(bytes, 0);
+    scaler.run(low, padded)?;
+    extents.crop(padded, frame);
     Ok(())
 }
 
-/// Sends `count` frames from number `first` on. Ends when nobody listens.
+/// Sends `count` frames from number `first` on, each with its chunk's network, compiled when the chunk begins. Ends when nobody listens.
 fn decode(
     ffmpeg: &Ffmpeg,
     package: &Package,
-    first: u64,
-    count: u64,
-    to: &SyncSender<Result<Frame, VideoError>>,
+    (first, count): (u64, u64),
+    enlarger: &mut Enlarger<'_>,
+    to: &SyncSender<Job>,
+    done: &SyncSender<Done>,
 ) {
-    let result = each_low(ffmpeg, package, first, count, &mut |chunk, pixels| {
-        to.send(Ok(Frame { chunk, pixels: pixels.to_vec() })).is_ok()
+    let mut number = 0;
+    let mut failed = None;
+    let result = each_low(ffmpeg, package, first, count, &mut |chunk, low| {
+        let scaler = match enlarger.of_chunk(chunk, low) {
+            Ok(scaler) => scaler,
+            Err(error) => {
+                failed = Some(error);
+                return false;
+            }
+        };
+        number += 1;
+        to.send(Job { number: number - 1, low: low.to_vec(), scaler }).is_ok()
     });
-    if let Err(error) = result {
-        // Nobody listens when the enlarging has failed already.
-        let _ = to.send(Err(error));
+    if let Some(error) = failed.or(result.err()) {
+        // Nobody listens when writing has failed already.
+        let _ = done.send(Err(error));
     }
 }
 

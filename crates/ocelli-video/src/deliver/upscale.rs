@@ -1,7 +1,6 @@
 //! Frames through the engine, in tiles.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ocelli_compress::ptq;
 use ocelli_engine::{Model, RunOptions, Session};
@@ -25,7 +24,7 @@ pub enum Precision {
 }
 
 /// Low-resolution pixels of a tile with its rim, at most: maps of 64 channels take 256 bytes a pixel.
-const TILE_PIXELS: usize = 48 << 10;
+const TILE_PIXELS: usize = 96 << 10;
 
 /// A network of one chunk, compiled for frames of one size.
 pub struct Upscaler {
@@ -80,12 +79,13 @@ fn spans(extent: usize, tile: usize, rim: usize) -> Vec<Span> {
 /// Height and width of tiles for a picture of `size`, so that there are about equally many for every thread.
 fn tile_of(size: [usize; 2], rim: usize, threads: usize, pixels: usize) -> [usize; 2] {
     // Wide tiles: rows stay long.
-    let widest = 512;
+    let widest = 1024;
     let columns = size[1].div_ceil(widest);
     let width = if columns == 1 { size[1] } else { (size[1].div_ceil(columns) + 2 * rim).min(size[1]) };
     let most = (pixels / width).max(4 * rim + 8);
     let mut rows = if size[0] <= most { 1 } else { size[0].div_ceil(most - 2 * rim) };
-    while !(rows * columns).is_multiple_of(threads) && size[0] / (rows + 1) > 16 {
+    // Threads share rows of tiles out.
+    while !rows.is_multiple_of(threads) && size[0] / (rows + 1) > 16 {
         rows += 1;
     }
     let height = if rows == 1 { size[0] } else { (size[0].div_ceil(rows) + 2 * rim).min(size[0]) };
@@ -250,21 +250,33 @@ impl Upscaler {
                 self.config.scale
             )));
         }
-        let tiles = self.tiles();
-        let threads = self.threads.min(tiles.len());
-        let next = AtomicUsize::new(0);
-        let out = Mutex::new(high);
+        // A row of tiles after the other: each is a stretch of whole rows of the result, which nobody else writes.
+        let columns = spans(self.size[1], self.tile[1], self.rim);
+        let rows = spans(self.size[0], self.tile[0], self.rim);
+        let mut rest = high;
+        let mut bands = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (own, after) =
+                rest.split_at_mut((row.valid[1] - row.valid[0]) * self.config.scale * width * 3);
+            bands.push((row, own));
+            rest = after;
+        }
+        let threads = self.threads.min(bands.len());
+        let alone = if bands.len() == 1 { self.threads } else { 1 };
+        let bands = Mutex::new(bands);
         let work = || -> Result<(), VideoError> {
-            let mut worker = self.worker(if tiles.len() == 1 { self.threads } else { 1 })?;
-            let mut pixels = Vec::new();
-            while let Some(tile) = tiles.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Some(session) = &mut worker.session {
-                    self.fill(low, tile, &mut worker.input);
-                    session.run(&[&worker.input], &mut [&mut worker.output])?;
+            let mut worker = self.worker(alone)?;
+            loop {
+                let next = bands.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+                let Some((row, band)) = next else { break };
+                for &column in &columns {
+                    let tile = [row, column];
+                    if let Some(session) = &mut worker.session {
+                        self.fill(low, &tile, &mut worker.input);
+                        session.run(&[&worker.input], &mut [&mut worker.output])?;
+                    }
+                    self.finish(low, &tile, &worker.output, band);
                 }
-                self.finish(low, tile, &worker.output, &mut pixels);
-                let mut out = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                self.place(tile, &pixels, &mut out);
             }
             self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(worker);
             Ok(())
@@ -295,8 +307,8 @@ impl Upscaler {
         Ok(Worker { session, input: Vec::new(), output: vec![0.0; outputs] })
     }
 
-    /// The valid pixels of a tile's output as bytes.
-    fn finish(&self, low: &[u8], tile: &[Span; 2], output: &[f32], pixels: &mut Vec<u8>) {
+    /// The valid pixels of a tile's output as bytes, into the rows `band` of the result.
+    fn finish(&self, low: &[u8], tile: &[Span; 2], output: &[f32], band: &mut [u8]) {
         let scale = self.config.scale;
         // Of VDSR the enlarged picture is a part of the network.
         let adds_picture =
@@ -308,7 +320,8 @@ impl Upscaler {
         let wide = (columns[1] - columns[0]) * scale * 3;
         let left = (columns[0] - tile[1].start) * 3;
         let mut row = vec![0.0f32; wide];
-        pixels.clear();
+        let (width, begin) = (self.size[1] * scale * 3, columns[0] * scale * 3);
+        let mut lines = band.chunks_exact_mut(width);
         for y in (rows[0] - tile[0].start)..(rows[1] - tile[0].start) {
             for i in 0..scale {
                 if output.is_empty() {
@@ -331,18 +344,11 @@ impl Upscaler {
                     }
                 }
                 base.add(tile[0].start + y, i, &mut row);
-                pixels.extend(row.iter().map(|&value| to_byte(value)));
+                let Some(line) = lines.next() else { return };
+                for (byte, value) in line[begin..begin + wide].iter_mut().zip(&row) {
+                    *byte = to_byte(*value);
+                }
             }
-        }
-    }
-
-    fn place(&self, tile: &[Span; 2], pixels: &[u8], high: &mut [u8]) {
-        let scale = self.config.scale;
-        let [rows, columns] = tile.map(|span| span.valid);
-        let wide = (columns[1] - columns[0]) * scale * 3;
-        let width = self.size[1] * scale * 3;
-        for (y, row) in (rows[0] * scale..rows[1] * scale).zip(pixels.chunks_exact(wide)) {
-            high[y * width + columns[0] * scale * 3..][..wide].copy_from_slice(row);
         }
     }
 }

@@ -259,7 +259,7 @@ pub fn markdown(results: &Results, command: &str) -> String {
     let seeds = results.arms.first().map_or(0, |arm| arm.psnr.len());
     writeln!(
         text,
-        "\n{} chunks of {FRAMES} frames of {}, scaled to {}x{}; low resolution a {SCALE}th, x264 of quality {CRF}, {} bytes; networks see what a player decodes. EDSR of 2 blocks of 16 \
+        "\n{} chunks of {FRAMES} frames of {}, scaled to {}x{}; low resolution half of that, x264 of quality {CRF}, {} bytes; networks see what a player decodes. EDSR of 2 blocks of 16 \
          channels (1 of 8 where bytes are equal), bicubic residual; {} steps of {BATCH} patches of 48 pixels (shared out among the chunks' own networks), Adam {RATE}, warm-up, cosine; weights of 16 bits. \
          PSNR over colours, mean over every {EVERY}rd frame, which was learnt from: overfitting is the method. {seeds} seed{}. Small-scale results: not comparable with published full-data figures. {:.0} minutes in all.\n",
         results.chunks,

@@ -107,7 +107,7 @@ impl Play {
             package.manifest.video.width,
             package.manifest.video.height,
             rate(seconds),
-            rate(played.enlarging),
+            rate(played.enlarging / played.threads as f64),
             package.manifest.video.fps.value()
         );
         if piped {
