@@ -25,7 +25,7 @@ fn main() {
     let chunks = number(chunks);
     let config = Config::preset(name, 2).expect("a network").with_chunks(chunks);
     let device = Device::flex();
-    let noise = |count: usize| Arc::new((0..count).map(|i| (i * 7919 >> 5) as u8).collect::<Vec<u8>>());
+    let noise = |count: usize| Arc::new((0..count).map(|i| ((i * 7919) >> 5) as u8).collect::<Vec<u8>>());
     let pair = |chunk| Pair { low: noise(96 * 96 * 3), high: noise(192 * 192 * 3), chunk };
     let task = DeliverTask {
         config: config.clone(),

@@ -165,7 +165,12 @@ pub fn encode(
         )));
     }
     fs::create_dir_all(folder).map_err(VideoError::io(folder))?;
-    let cuts: Vec<String> = starts.iter().map(|&frame| format!("{:.6}", film.times[frame])).collect();
+    // Half a frame early, so that no clock's rounding puts a cut behind the frame it is meant for.
+    let cut = |&frame: &usize| match frame {
+        0 => "0".to_string(),
+        _ => format!("{:.6}", (film.times[frame - 1] + film.times[frame]) / 2.0),
+    };
+    let cuts: Vec<String> = starts.iter().map(cut).collect();
     let source = fs::canonicalize(&film.file).map_err(VideoError::io(&film.file))?;
     let mut command = ffmpeg.command();
     // Names in the playlist are relative, and a `%` in the folder's name would be a pattern.

@@ -14,6 +14,9 @@ use super::config;
 use crate::case::{Case, Result};
 use crate::run::{Names, Outputs, fill_module};
 
+/// New values of the tensor of this name and shape.
+type Change<'a> = &'a dyn Fn(&str, &[usize], Vec<f32>) -> Vec<f32>;
+
 pub(super) fn run(case: &Case) -> Result<Outputs> {
     let config = config(case)?;
     let device = Device::flex();
@@ -54,7 +57,7 @@ pub(super) fn run(case: &Case) -> Result<Outputs> {
     let x: Tensor<4> = case.input(input, &device)?;
     let run = |net: &Net| config.enlarge(net, x.clone(), Chunk::One(chunk), &mut Taps::none()).into_data();
     outputs.insert("out.float32".into(), run(&net));
-    let with = |change: &dyn Fn(&str, &[usize], Vec<f32>) -> Vec<f32>| -> Result<Net> {
+    let with = |change: Change<'_>| -> Result<Net> {
         let changed: BTreeMap<String, TensorData> = tensors
             .iter()
             .map(|(name, data)| {
