@@ -266,6 +266,48 @@ fn films_at_irregular_times_keep_them() {
 }
 
 #[test]
+fn segments_are_chunks_at_any_rate() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    for (rate, ending) in [("24000/1001", "mkv"), ("30000/1001", "mp4"), ("12.5", "mkv"), ("60", "mp4")] {
+        let room = room();
+        let input = room.film.with_extension(ending);
+        let again = format!("fps={rate}");
+        film(&ffmpeg, &input, "64x48", 6.0, true, &["-vf", &again]);
+        let options = EncodeOptions { steps: 2, chunk_seconds: 0.7, ..options() };
+        let encoded = made(&ffmpeg, &input, &room.package, &options).expect(rate).expect("finishes");
+        let chunks = &encoded.package.manifest.chunks;
+        assert_eq!(chunks.len(), 8, "{rate}");
+        for chunk in chunks {
+            let first = chunk.index as f64 * 0.7;
+            let frame = 1.0 / encoded.package.manifest.video.fps.value();
+            assert!((first - 1e-3..first + frame + 1e-3).contains(&chunk.start), "{rate}: {}", chunk.start);
+        }
+    }
+}
+
+#[test]
+fn training_ends_at_the_ratio_asked_for() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let room = room();
+    film(&ffmpeg, &room.film, "64x48", 2.0, false, &[]);
+    // Reached after the first of two epochs, whatever was learnt.
+    let options = EncodeOptions { steps: 500, batch: 2, patch: 16, target_psnr: Some(5.0), ..options() };
+    let stop = Arc::new(AtomicBool::new(false));
+    let encoded = encode(
+        &ffmpeg,
+        &room.film,
+        &room.package,
+        &options,
+        1,
+        ProgressStyle::Quiet,
+        &stop,
+        &mut |_, _, _| {},
+    );
+    let encoded = encoded.expect("encodes").expect("finishes");
+    assert!(stop.load(Ordering::Relaxed) && encoded.psnr > 5.0);
+}
+
+#[test]
 fn what_is_no_film_is_refused() {
     let Some(ffmpeg) = ffmpeg() else { return };
     let room = room();

@@ -165,10 +165,11 @@ pub fn encode(
         )));
     }
     fs::create_dir_all(folder).map_err(VideoError::io(folder))?;
-    // Half a frame early, so that no clock's rounding puts a cut behind the frame it is meant for.
+    // A quarter of a frame early: no clock's rounding puts a cut behind the frame it is meant for, and where encoders count in frames it rounds to
+    // that frame.
     let cut = |&frame: &usize| match frame {
         0 => "0".to_string(),
-        _ => format!("{:.6}", (film.times[frame - 1] + film.times[frame]) / 2.0),
+        _ => format!("{:.6}", 0.25 * film.times[frame - 1] + 0.75 * film.times[frame]),
     };
     let cuts: Vec<String> = starts.iter().map(cut).collect();
     let source = fs::canonicalize(&film.file).map_err(VideoError::io(&film.file))?;
