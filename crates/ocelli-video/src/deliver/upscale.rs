@@ -174,7 +174,9 @@ impl Upscaler {
     /// Up to two tiles of a frame as the network takes them.
     fn samples(&self, low: &[u8]) -> Vec<ocelli_compress::Batch> {
         let tiles = self.tiles();
-        let step = tiles.len().div_ceil(2);
+        // All maps of a deep network take memory and time enough once.
+        let most = if self.config.sites().len() > 8 { 1 } else { 2 };
+        let step = tiles.len().div_ceil(most);
         let batch = |tile: &[Span; 2]| {
             let mut data = Vec::new();
             self.fill(low, tile, &mut data);
