@@ -14,7 +14,7 @@ use ocelli_video::deliver::play::{PlayOptions, each_low, play};
 use ocelli_video::deliver::upscale::{Precision, Upscaler};
 use ocelli_video::deliver::{Config, Residual};
 
-use crate::common::ffmpeg;
+use crate::common::{drawn, ffmpeg};
 
 /// A film of moving patterns by ffmpeg's own source.
 fn film(ffmpeg: &Ffmpeg, path: &Path, size: &str, seconds: f64, audio: bool, more: &[&str]) {
@@ -283,6 +283,47 @@ fn segments_are_chunks_at_any_rate() {
             assert!((first - 1e-3..first + frame + 1e-3).contains(&chunk.start), "{rate}: {}", chunk.start);
         }
     }
+}
+
+#[test]
+fn training_begins_with_given_weights() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let room = room();
+    film(&ffmpeg, &room.film, "64x48", 2.0, false, &[]);
+    // Numbers that a second training would not find by itself.
+    let config = options().network.with_chunks(2);
+    let tensors = ocelli_nn::state_dict::state_dict(&drawn(&config, 3));
+    let path = room.film.with_extension("safetensors");
+    ocelli_nn::weights::write(&path, &tensors, None).expect("writes");
+    let wrong = |start: &Path, says: &str| {
+        let other = EncodeOptions { start_from: Some(start.to_path_buf()), ..options() };
+        let other = EncodeOptions { network: Config { feats: 12, ..other.network.clone() }, ..other };
+        let package = room.package.with_file_name("wrong.cafm");
+        let error = made(&ffmpeg, &room.film, &package, &other).expect_err(says).to_string();
+        assert!(error.contains(says), "{error}");
+        fs::remove_dir_all(package).ok();
+    };
+    wrong(&path, "expected [12");
+    // Modulations alone: the shared weights stay to the bit.
+    let how = EncodeOptions {
+        start_from: Some(path),
+        modulations_only: true,
+        storage: ocelli_video::deliver::container::Storage::F32,
+        steps: 5,
+        ..options()
+    };
+    let encoded = made(&ffmpeg, &room.film, &room.package, &how).expect("encodes").expect("finishes");
+    for (name, data) in encoded.package.shared().expect("weights") {
+        assert_eq!(data, tensors[&name], "{name}");
+    }
+    // And a package begins another one.
+    let second = room.package.with_file_name("second.cafm");
+    let how = EncodeOptions { start_from: Some(room.package.clone()), ..how };
+    let again = made(&ffmpeg, &room.film, &second, &how).expect("encodes").expect("finishes");
+    assert_eq!(again.package.shared().expect("weights")["conv2.weight"], tensors["conv2.weight"]);
+    wrong(&room.package, "holds the network");
+    let alone = EncodeOptions { start_from: None, ..how };
+    assert!(made(&ffmpeg, &room.film, &second, &alone).is_err());
 }
 
 #[test]

@@ -14,7 +14,6 @@ use ocelli_report::atomic::write_atomic;
 use ocelli_train::{
     OptimizerConfig, OptimizerKind, Outcome, ProgressStyle, RunFolder, ScheduleKind, TrainConfig, Trainer,
 };
-use serde::{Deserialize, Serialize};
 
 use super::chunks::cut;
 use super::config::Config;
@@ -22,108 +21,18 @@ use super::container::{
     Storage, arch_hash, assemble, modulation_bytes, read_modulation, read_shared, shared_bytes,
 };
 use super::init::initialize;
-use super::low::{self, Extents, LowCodec, LowFilm};
+use super::low::{self, Extents, LowFilm};
 use super::manifest::{Account, ChunkPart, FORMAT, Low, Manifest, Part, SuperResolution, VERSION, Video};
 use super::metrics::Mean;
 use super::net::Net;
 use super::package::Package;
 use super::patches::{Frames, Pair};
+use super::start::start_from;
 use super::train::DeliverTask;
 use super::upscale::{Precision, Upscaler};
 use crate::VideoError;
 
-/// How a package is made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EncodeOptions {
-    /// The network, without chunks.
-    pub network: Config,
-    /// Length of chunks in seconds.
-    pub chunk_seconds: f64,
-    /// Codec of the low-resolution film.
-    pub codec: LowCodec,
-    /// Its constant rate factor.
-    pub crf: u32,
-    /// The encoder's preset.
-    pub preset: String,
-    /// Training sees the film reduced in memory, as in the paper, not what a player decodes.
-    pub clean: bool,
-    /// Whether chunks have modulations.
-    pub modulated: bool,
-    /// Optimiser steps.
-    pub steps: usize,
-    /// Patches per step.
-    pub batch: usize,
-    /// Side of a patch of the high resolution in pixels.
-    pub patch: usize,
-    /// Peak learning rate.
-    pub lr: f64,
-    /// How weights are stored.
-    pub storage: Storage,
-    /// Seed of weights and patches.
-    pub seed: u64,
-    /// PSNR in dB at which training may end.
-    pub target_psnr: Option<f64>,
-    /// Frames kept for training take at most so many bytes.
-    pub cache_bytes: u64,
-    /// Every how many frames the finished package is compared with the film.
-    pub verify_every: usize,
-}
-
-impl EncodeOptions {
-    /// The defaults for `network`: chunks of 5 s, H.264 of quality 23, 3000 steps of 16 patches of 48 pixels.
-    pub fn new(network: Config) -> Self {
-        Self {
-            network,
-            chunk_seconds: 5.0,
-            codec: LowCodec::H264,
-            crf: 23,
-            preset: "medium".into(),
-            clean: false,
-            modulated: true,
-            steps: 3000,
-            batch: 16,
-            patch: 48,
-            lr: 1e-3,
-            storage: Storage::F16,
-            seed: 0,
-            target_psnr: None,
-            cache_bytes: 2 << 30,
-            verify_every: 10,
-        }
-    }
-
-    fn check(&self) -> Result<(), VideoError> {
-        self.network.check()?;
-        let wrong = |text: String| Err(VideoError::Config(text));
-        if !(self.chunk_seconds >= 0.1 && self.chunk_seconds <= 86_400.0) {
-            return wrong(format!("chunks of {} s: expected 0.1 s to a day", self.chunk_seconds));
-        }
-        if self.crf > 51 {
-            return wrong(format!("a quality of {}: expected 0 (best) to 51", self.crf));
-        }
-        if self.steps == 0 || self.batch == 0 || self.batch > 4096 {
-            return wrong("steps and patches per step must be at least 1".into());
-        }
-        if self.patch < 4 * self.network.scale
-            || self.patch > 1024
-            || !self.patch.is_multiple_of(self.network.scale)
-        {
-            let scale = self.network.scale;
-            return wrong(format!(
-                "patches of {} pixels: expected a multiple of {scale} from {} to 1024",
-                self.patch,
-                4 * scale
-            ));
-        }
-        if !(self.lr.is_finite() && self.lr > 0.0) {
-            return wrong(format!("a learning rate of {}: expected more than 0", self.lr));
-        }
-        if self.verify_every == 0 {
-            return wrong("verifying every 0 frames: expected 1 or more".into());
-        }
-        Ok(())
-    }
-}
+pub use super::options::EncodeOptions;
 
 /// Stages of an encoding, for people.
 pub type Stages<'a> = &'a mut dyn FnMut(&str, u64, u64);
@@ -334,7 +243,7 @@ impl Job<'_> {
             batch: options.batch,
             patch: options.patch,
             seed: options.seed,
-            modulations_only: false,
+            modulations_only: options.modulations_only,
             target: options.target_psnr,
             reached: reached.clone(),
             stop: stop.clone(),
@@ -345,7 +254,10 @@ impl Job<'_> {
         let folder = self.work.join("train");
         let resumes = folder.join("last.ckpt").exists();
         let folder = RunFolder::open(&folder, resumes)?;
-        let net = initialize(config.build(&device.clone().autodiff()), &config, options.seed);
+        let mut net = initialize(config.build(&device.clone().autodiff()), &config, options.seed);
+        if let Some(path) = &options.start_from {
+            net = start_from(path, net, &config)?;
+        }
         let trainer = Trainer::new(settings, style, stop.clone())?;
         let outcome = trainer.run(&task, net, &folder, &config.architecture())?;
         if matches!(outcome, Outcome::Interrupted(_)) && !reached.load(Ordering::Relaxed) {

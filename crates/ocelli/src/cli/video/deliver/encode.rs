@@ -100,6 +100,12 @@ pub struct Encode {
     /// One network for the film, no modulation of chunks: for comparisons
     #[arg(long)]
     no_modulation: bool,
+    /// Begin with these weights: a package, or a checkpoint of the reference (.pt, .safetensors)
+    #[arg(long, value_name = "PATH")]
+    init: Option<PathBuf>,
+    /// Train modulations only: adapts the network of --init to this film
+    #[arg(long, requires = "init", conflicts_with = "no_modulation")]
+    modulations_only: bool,
     /// Optimiser steps
     #[arg(long, default_value_t = 3000, value_name = "N")]
     steps: usize,
@@ -216,6 +222,8 @@ impl Encode {
             patch: self.patch,
             lr: self.lr,
             storage,
+            start_from: self.init.clone(),
+            modulations_only: self.modulations_only,
             seed: self.seed,
             target_psnr: self.target_psnr,
             cache_bytes: self.cache << 20,
