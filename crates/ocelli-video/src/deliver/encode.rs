@@ -95,6 +95,11 @@ pub fn encode(
         threads,
         notes: Vec::new(),
     };
+    if let Some(path) = &options.start_from {
+        // Before anything is written.
+        let config = job.config();
+        start_from(path, config.build(&Device::flex()), &config)?;
+    }
     job.begin(input)?;
     stages("encoding the low-resolution film", 0, 1);
     let low = job.low_film()?;
