@@ -184,7 +184,7 @@ fn stretch(package: &Package, options: &PlayOptions) -> Result<(u64, u64), Video
     let video = &package.manifest.video;
     let times = frame_times(package);
     let wrong = |what: &str, value: f64| {
-        Err(VideoError::Config(format!("{what} {value} s: the film lasts {} s", video.duration)))
+        Err(VideoError::Config(format!("{what} {value} s: the film lasts {:.2} s", video.duration)))
     };
     if !(options.start >= 0.0 && options.start < video.duration) {
         return wrong("--start", options.start);
