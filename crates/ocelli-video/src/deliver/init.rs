@@ -1,11 +1,10 @@
 //! How networks start.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::TensorData;
 use ocelli_nn::InitScheme;
 use ocelli_nn::init::Draw;
 use ocelli_nn::random::{keyed, unit};
-use ocelli_nn::state_dict::{Path, fnv1a};
+use ocelli_nn::state_dict::{fnv1a, is_frozen, load_state_dict, state_dict};
 
 use super::config::{Backbone, Config, Residual};
 use super::net::Net;
@@ -21,18 +20,24 @@ pub fn initialize(net: Net, config: &Config, seed: u64) -> Net {
         positions: Draw::Zeros,
     };
     // The mean colours are constants.
-    let means = ["sub_mean", "add_mean"];
-    let fresh = net.clone();
+    let constants: Vec<_> = state_dict(&net).into_iter().filter(|(name, _)| is_frozen(name)).collect();
     let net = ocelli_nn::initialize(net, scheme, seed);
-    let mut own = Start {
-        path: Path::default(),
-        constants: ocelli_nn::state_dict::state_dict(&fresh),
-        means,
-        orthogonal: config.backbone == Backbone::Espcn,
-        zero: (config.residual == Residual::Bicubic).then(|| last_layer(config)),
-        seed,
-    };
-    net.map(&mut own)
+    let mut tensors = state_dict(&net);
+    for (name, data) in &mut tensors {
+        let (layer, leaf) = name.rsplit_once('.').unwrap_or(("", name));
+        let shape = data.shape().to_vec();
+        let values = if config.residual == Residual::Bicubic && layer == last_layer(config) {
+            vec![0.0; shape.iter().product()]
+        } else if config.backbone == Backbone::Espcn && leaf == "weight" && layer.starts_with("conv") {
+            let gain = if layer == "conv4" { 1.0 } else { std::f64::consts::SQRT_2 };
+            orthogonal(shape[0], shape[1..].iter().product(), gain, seed, fnv1a(name))
+        } else {
+            continue;
+        };
+        *data = TensorData::new(values, shape);
+    }
+    tensors.extend(constants);
+    load_state_dict(net, tensors).0
 }
 
 /// The name of the layer that gives pixels.
@@ -42,47 +47,6 @@ fn last_layer(config: &Config) -> &'static str {
         Backbone::Srcnn => "conv3",
         Backbone::Vdsr => "tail.0",
         Backbone::Edsr | Backbone::Rcan => "tail.1",
-    }
-}
-
-struct Start {
-    path: Path,
-    constants: std::collections::BTreeMap<String, TensorData>,
-    means: [&'static str; 2],
-    orthogonal: bool,
-    zero: Option<&'static str>,
-    seed: u64,
-}
-
-impl ModuleMapper for Start {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        let (layer, leaf) = name.rsplit_once('.').unwrap_or(("", &name));
-        let shape = param.lazy_shape();
-        let dims: Vec<usize> = shape.iter().copied().collect();
-        let values = if self.means.contains(&layer) {
-            match self.constants.get(&name) {
-                Some(data) => data.iter::<f32>().collect(),
-                None => return param,
-            }
-        } else if self.zero == Some(layer) {
-            vec![0.0; dims.iter().product()]
-        } else if self.orthogonal && leaf == "weight" && layer.starts_with("conv") {
-            let gain = if layer == "conv4" { 1.0 } else { std::f64::consts::SQRT_2 };
-            orthogonal(dims[0], dims[1..].iter().product(), gain, self.seed, fnv1a(&name))
-        } else {
-            return param;
-        };
-        let (device, id) = (param.lazy_device(), param.id);
-        param.transform_for_load(Tensor::from_data(TensorData::new(values, shape), &device), id)
     }
 }
 
