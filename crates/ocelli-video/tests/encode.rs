@@ -238,6 +238,19 @@ fn damage_is_told_or_made_up_for() {
     fs::write(&manifest, later).expect("writes");
     assert!(run().expect_err("later").to_string().contains("version 7"));
     fs::write(&manifest, kept).expect("writes");
+    // A film that is said to last longer than its frames: the last of them is shown, nothing panics.
+    let kept = fs::read(&manifest).expect("reads");
+    let mut json: serde_json::Value = serde_json::from_slice(&kept).expect("JSON");
+    json["video"]["duration"] = 1e6.into();
+    fs::write(&manifest, json.to_string()).expect("writes");
+    let package = Package::open(&room.package).expect("a package");
+    for duration in [None, Some(1.0)] {
+        let late = PlayOptions { start: 5e5, duration, ..how.clone() };
+        let played =
+            play(&ffmpeg, &package, Destination::File(&room.out), &late, &mut |_, _| {}).expect("plays");
+        assert_eq!(played.frames, 1);
+    }
+    fs::write(&manifest, kept).expect("writes");
     let segment = room.package.join("lr/seg_00000.m4s");
     fs::remove_file(&segment).expect("removes");
     assert!(run().expect_err("missing").to_string().contains("missing"));
@@ -378,6 +391,8 @@ fn what_is_no_film_is_refused() {
         (EncodeOptions { chunk_seconds: f64::NAN, ..options() }, "NaN"),
         (EncodeOptions { patch: 47, ..options() }, "47"),
         (EncodeOptions { lr: 0.0, ..options() }, "learning rate"),
+        (EncodeOptions { steps: usize::MAX, ..options() }, "steps"),
+        (EncodeOptions { batch: 4096, patch: 1024, ..options() }, "pixels a step"),
     ] {
         let other = room.package.with_file_name("other");
         let error = made(&ffmpeg, &room.film, &other, &wrong).expect_err(says).to_string();

@@ -63,7 +63,21 @@ fn contradictions_are_refused() {
     refused(&|json| json["chunks"][0]["segment"]["uri"] = "../../etc/passwd".into(), "does not lie");
     refused(&|json| json["chunks"][0]["segment"]["uri"] = "/etc/passwd".into(), "does not lie");
     refused(&|json| json["lr"]["width"] = 100_000.into(), "sides");
-    refused(&|json| json["lr"]["width"] = 8.into(), "too small");
+    refused(&|json| json["lr"]["width"] = 8.into(), "low-resolution film");
+    refused(&|json| json["lr"]["height"] = 16_000.into(), "low-resolution film");
+    refused(&|json| json["video"]["duration"] = 0.into(), "a film of 0 s");
+    // Times out of order, and past the end.
+    let timed = |json: &mut Value, times: [f64; 3]| {
+        json["video"]["variable_rate"] = true.into();
+        json["chunks"][0]["times"] = json!([0.0, 0.1, 0.2, 0.3, 0.4]);
+        json["chunks"][1]["times"] = json!(times);
+    };
+    let mut good = manifest();
+    timed(&mut good, [0.5, 0.6, 0.7]);
+    parse(&good).expect("reads");
+    refused(&|json| timed(json, [0.5, 0.7, 0.6]), "do not follow");
+    refused(&|json| timed(json, [0.3, 0.6, 0.7]), "do not follow");
+    refused(&|json| timed(json, [0.5, 0.6, 9e9]), "do not follow");
     refused(&|json| json["sr"]["network"]["feats"] = 1_000_000.into(), "channels");
     refused(&|json| json["sr"]["network"]["scale"] = 3.into(), "hash");
     refused(&|json| json["sr"]["network"]["chunks"] = 3.into(), "3 chunks");

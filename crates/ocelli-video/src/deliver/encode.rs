@@ -84,6 +84,9 @@ pub fn encode(
     options.check()?;
     let film = probe(ffmpeg, input)?;
     let starts = cut(&film.times, film.duration, options.chunk_seconds);
+    if starts.is_empty() {
+        return Err(VideoError::malformed(input, "has no frames"));
+    }
     let mut job = Job {
         ffmpeg,
         extents: Extents::new([film.height, film.width], options.network.scale),

@@ -36,6 +36,9 @@ impl LowCodec {
     }
 }
 
+/// Bytes of one argument of a program that every system takes, less some.
+const MAX_CUTS: usize = 120_000;
+
 /// Extents of both films.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extents {
@@ -172,6 +175,13 @@ pub fn encode(
         _ => format!("{:.6}", 0.25 * film.times[frame - 1] + 0.75 * film.times[frame]),
     };
     let cuts: Vec<String> = starts.iter().map(cut).collect();
+    let cuts = cuts.join(",");
+    if cuts.len() > MAX_CUTS {
+        return Err(VideoError::Config(format!(
+            "{} chunks are more than ffmpeg can be told of; make chunks longer",
+            starts.len()
+        )));
+    }
     let source = fs::canonicalize(&film.file).map_err(VideoError::io(&film.file))?;
     let mut command = ffmpeg.command();
     // Names in the playlist are relative, and a `%` in the folder's name would be a pattern.
@@ -184,7 +194,7 @@ pub fn encode(
     command.args(["-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn", "-map_metadata", "-1"]);
     command.args(["-vf", &filters(film, extents)]).args(ffmpeg.passthrough());
     command.args(["-c:v", codec.encoder(), "-preset", preset, "-crf", &crf.to_string()]);
-    command.args(["-force_key_frames", &cuts.join(",")]);
+    command.args(["-force_key_frames", &cuts]);
     match codec {
         LowCodec::H264 => command.args(["-sc_threshold", "0", "-g", "1000000", "-flags", "+cgop"]),
         LowCodec::H265 => command.args([
@@ -234,7 +244,7 @@ pub fn encode(
     Ok(made)
 }
 
-/// What the segments hold beside the video's packets and a twentieth of a percent of boxes is audio: the payload boxes' bytes less the video's.
+/// Bytes of audio in the segments: what their media boxes hold beside the `video` bytes of the video's packets.
 fn audio_bytes(low: &LowFilm, folder: &Path, video: u64) -> Result<u64, VideoError> {
     let mut payload = 0u64;
     for name in &low.segments {

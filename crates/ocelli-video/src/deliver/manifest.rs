@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::Config;
 use super::container::{Storage, arch_hash};
+use super::low::Extents;
 use crate::VideoError;
 
 /// Version written here; files of a later one are refused.
@@ -18,6 +19,9 @@ pub const FORMAT: &str = "cafm-package";
 
 /// The most bytes of a manifest.
 pub const MAX_BYTES: u64 = 64 << 20;
+
+/// The most pixels of a frame.
+const MAX_PIXELS: usize = 1 << 27;
 
 /// A file of a package.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,8 +223,22 @@ impl Manifest {
         if sides.iter().any(|side| !(1..=most).contains(side)) {
             return Err(format!("sides of {sides:?} pixels, expected 1 to {most}"));
         }
-        if low.width * config.scale < video.width || low.height * config.scale < video.height {
-            return Err("the low-resolution film is too small for the film".into());
+        // 16K films have fewer; a frame of more would take half a gigabyte and is nobody's.
+        if video.width * video.height > MAX_PIXELS {
+            return Err(format!(
+                "frames of {}x{}, expected at most {MAX_PIXELS} pixels",
+                video.width, video.height
+            ));
+        }
+        let expected = Extents::new([video.height, video.width], config.scale).low;
+        if [low.height, low.width] != expected {
+            return Err(format!(
+                "a low-resolution film of {}x{}, expected {}x{} of {}x{}",
+                low.width, low.height, expected[1], expected[0], video.width, video.height
+            ));
+        }
+        if !(video.duration.is_finite() && video.duration > 0.0) {
+            return Err(format!("a film of {} s", video.duration));
         }
         if self.chunks.is_empty() {
             return Err("has no chunks".into());
@@ -228,7 +246,7 @@ impl Manifest {
         if config.chunks != self.chunks.len() {
             return Err(format!("a network for {} chunks, found {}", config.chunks, self.chunks.len()));
         }
-        let mut frame = 0u64;
+        let (mut frame, mut last) = (0u64, 0.0);
         for (index, chunk) in self.chunks.iter().enumerate() {
             if chunk.index != index || chunk.first_frame != frame || chunk.frames == 0 {
                 return Err(format!("chunk {index} does not follow the one before it"));
@@ -243,6 +261,12 @@ impl Manifest {
                     chunk.times.len()
                 ));
             }
+            let ordered = chunk.times.iter().zip(chunk.times.iter().skip(1)).all(|(a, b)| a <= b);
+            let inside = |time: &f64| time.is_finite() && *time >= last && *time <= video.duration;
+            if video.variable_rate && !(ordered && chunk.times.iter().all(inside)) {
+                return Err(format!("chunk {index}: times that do not follow each other within the film"));
+            }
+            last = chunk.times.last().copied().unwrap_or(last);
             frame = frame.checked_add(chunk.frames).ok_or("has too many frames")?;
         }
         if frame != video.frames {
@@ -250,6 +274,10 @@ impl Manifest {
         }
         if !(video.fps.value().is_finite() && video.fps.value() > 0.0) {
             return Err(format!("{} frames per second", video.fps));
+        }
+        // No film has more packets, and a list of times is made of them.
+        if frame > ocelli_data::video::MAX_PACKETS {
+            return Err(format!("{frame} frames, expected at most {}", ocelli_data::video::MAX_PACKETS));
         }
         for part in self.parts() {
             if !is_inside(&part.uri) {

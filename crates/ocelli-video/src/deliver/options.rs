@@ -9,6 +9,9 @@ use super::container::Storage;
 use super::low::LowCodec;
 use crate::VideoError;
 
+/// Pixels of a step, at most: the maps of a deep network take some ten kilobytes for each.
+const MOST_PIXELS: usize = 1 << 22;
+
 /// How a package is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EncodeOptions {
@@ -86,8 +89,11 @@ impl EncodeOptions {
         if self.crf > 51 {
             return wrong(format!("a quality of {}: expected 0 (best) to 51", self.crf));
         }
-        if self.steps == 0 || self.batch == 0 || self.batch > 4096 {
-            return wrong("steps and patches per step must be at least 1".into());
+        if !(1..=1_000_000_000).contains(&self.steps) || !(1..=4096).contains(&self.batch) {
+            let (steps, batch) = (self.steps, self.batch);
+            return wrong(format!(
+                "{steps} steps of {batch} patches: expected 1 to 10^9 steps of 1 to 4096 patches"
+            ));
         }
         if self.patch < 4 * self.network.scale
             || self.patch > 1024
@@ -98,6 +104,12 @@ impl EncodeOptions {
                 "patches of {} pixels: expected a multiple of {scale} from {} to 1024",
                 self.patch,
                 4 * scale
+            ));
+        }
+        if self.batch * self.patch * self.patch > MOST_PIXELS {
+            let (batch, patch) = (self.batch, self.patch);
+            return wrong(format!(
+                "{batch} patches of {patch} pixels: expected at most {MOST_PIXELS} pixels a step"
             ));
         }
         if !(self.lr.is_finite() && self.lr > 0.0) {

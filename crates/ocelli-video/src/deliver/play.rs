@@ -193,7 +193,9 @@ fn stretch(package: &Package, options: &PlayOptions) -> Result<(u64, u64), Video
         return wrong("--duration", duration);
     }
     let half = 0.5 / video.fps.value();
-    let first = times.partition_point(|time| *time < options.start - half);
+    // A manifest may say that a film lasts longer than its frames do: the last one is shown then.
+    let last = times.len().saturating_sub(1);
+    let first = times.partition_point(|time| *time < options.start - half).min(last);
     let end = options.duration.map_or(times.len(), |duration| {
         times.partition_point(|time| *time < options.start + duration - half).max(first + 1)
     });

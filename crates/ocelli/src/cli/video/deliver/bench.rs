@@ -44,14 +44,16 @@ impl Bench {
         let &[width, height] = sides.as_slice() else {
             bail!("--size {}: expected WIDTHxHEIGHT, such as 1920x1080", self.size);
         };
-        let low = [height.div_ceil(self.scale), width.div_ceil(self.scale)];
-        if width == 0 || height == 0 || width.max(height) > 16_384 || self.rounds == 0 {
-            bail!(
-                "--size {} --rounds {}: expected sides of 1 to 16384, rounds from 1",
-                self.size,
-                self.rounds
-            );
+        if !(2..=4).contains(&self.scale) {
+            bail!("--scale {}: expected 2, 3 or 4", self.scale);
         }
+        if width == 0 || height == 0 || width.max(height) > 16_384 {
+            bail!("--size {}: expected sides of 1 to 16384", self.size);
+        }
+        if !(1..=100_000).contains(&self.rounds) {
+            bail!("--rounds {}: expected 1 to 100000", self.rounds);
+        }
+        let low = [height.div_ceil(self.scale), width.div_ceil(self.scale)];
         let threads = threads(global);
         // Noise of low contrast: pictures do not matter to the time, ranges must not be empty.
         let mut rng = Rng::for_sample(7, 0, 0);

@@ -226,7 +226,7 @@ impl Encode {
             modulations_only: self.modulations_only,
             seed: self.seed,
             target_psnr: self.target_psnr,
-            cache_bytes: self.cache << 20,
+            cache_bytes: self.cache.saturating_mul(1 << 20),
             verify_every: self.verify_every,
             ..EncodeOptions::new(network)
         })
