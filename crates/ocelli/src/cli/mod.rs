@@ -97,8 +97,12 @@ impl Global {
         if std::env::var("OCELLI_ENGINE").is_ok_and(|value| value == "off") {
             return Ok(());
         }
-        let threads = self.threads.unwrap_or(RunOptions::default().threads);
-        Ok(model.use_engine(RunOptions { threads, pin: false })?)
+        Ok(model.use_engine(RunOptions { threads: self.threads(), pin: false })?)
+    }
+
+    /// Threads that networks run on.
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or(RunOptions::default().threads)
     }
 
     fn start_threads(&self) -> Result<()> {

@@ -154,7 +154,7 @@ fn films(data: PathBuf, seeds: u64, steps: Option<usize>, output: &Path, global:
     if let Some(steps) = steps {
         command += &format!(" --steps {steps}");
     }
-    let threads = global.threads.unwrap_or(ocelli_engine::RunOptions::default().threads);
+    let threads = global.threads();
     let options = cafm::Options { data, seeds, steps, style: ProgressStyle::Quiet, threads };
     let results = cafm::run(&options, &|text| {
         if !global.quiet {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ocelli_data::{Interpolation, RgbImage};
-use ocelli_video::deliver::bicubic::{downsample_rows, upsample, upsample_rows};
+use ocelli_video::deliver::bicubic::{upsample, upsample_rows};
 use ocelli_video::deliver::metrics;
 use ocelli_video::deliver::net::pixel_shuffle;
 use ocelli_video::deliver::patches::{Turn, crop_planes};
@@ -176,4 +176,51 @@ pub(super) fn psnr(case: &Case) -> Result<Vec<Comparison>> {
         found.push(figure(format!("psnr.{name}"), ours, want, tolerance));
     }
     Ok(found)
+}
+
+/// Reduces rows of interleaved pixels by `scale` with antialiasing: the bicubic filter of a = -0.5, stretched by the factor, cut off at the edges
+/// and normalised; neither rounded nor clamped. `x` is `[height, width, channels]`, both extents multiples of `scale`.
+fn downsample_rows(x: &[f32], [height, width, channels]: [usize; 3], scale: usize) -> Vec<f32> {
+    let filter = |x: f64| {
+        let x = x.abs();
+        match x {
+            _ if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+            _ if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+            _ => 0.0,
+        }
+    };
+    let taps = |extent: usize| -> Vec<Vec<(usize, f64)>> {
+        (0..extent / scale)
+            .map(|at| {
+                let (s, centre) = (scale as f64, (at as f64 + 0.5) * scale as f64);
+                let first = (centre - 2.0 * s + 0.5).max(0.0) as usize;
+                let end = ((centre + 2.0 * s + 0.5) as usize).min(extent);
+                let own: Vec<(usize, f64)> =
+                    (first..end).map(|i| (i, filter((i as f64 + 0.5 - centre) / s))).collect();
+                let total: f64 = own.iter().map(|(_, weight)| weight).sum();
+                own.into_iter().map(|(i, weight)| (i, weight / total)).collect()
+            })
+            .collect()
+    };
+    let (rows, columns) = (taps(height), taps(width));
+    let mut across = vec![0.0f64; height * columns.len() * channels];
+    for y in 0..height {
+        for (column, taps) in columns.iter().enumerate() {
+            for channel in 0..channels {
+                across[(y * columns.len() + column) * channels + channel] = taps
+                    .iter()
+                    .map(|(i, weight)| weight * f64::from(x[(y * width + i) * channels + channel]))
+                    .sum();
+            }
+        }
+    }
+    let wide = columns.len() * channels;
+    rows.iter()
+        .flat_map(|taps| {
+            let across = &across;
+            (0..wide).map(move |i| {
+                taps.iter().map(|(y, weight)| weight * across[y * wide + i]).sum::<f64>() as f32
+            })
+        })
+        .collect()
 }

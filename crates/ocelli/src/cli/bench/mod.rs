@@ -122,7 +122,7 @@ impl Measured {
 
 impl Bench {
     pub(super) fn run(self, global: &Global) -> Result<ExitCode> {
-        let threads = global.threads.unwrap_or(RunOptions::default().threads);
+        let threads = global.threads();
         let options = RunOptions { threads, pin: self.pin };
         if let Some(model) = &self.worker {
             worker::serve(model, options, self.batch)?;

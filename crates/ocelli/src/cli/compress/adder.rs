@@ -118,7 +118,7 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
     };
     let size = model.preprocess.input_size;
     let batches = own.batches(&model.preprocess)?;
-    let options = RunOptions { threads: global.threads.unwrap_or(RunOptions::default().threads), pin: false };
+    let options = RunOptions { threads: global.threads(), pin: false };
     let mut said = Said::new(global.quiet);
     let mut float_graph = plain.graph(size)?;
     float_graph.name.clone_from(&model.name);

@@ -62,7 +62,7 @@ pub(super) fn run(own: &Compress, global: &Global) -> Result<ExitCode> {
             _ => compiled.save(output)?,
         }
     }
-    let options = RunOptions { threads: global.threads.unwrap_or(RunOptions::default().threads), pin: false };
+    let options = RunOptions { threads: global.threads(), pin: false };
     let picture = Batch { count: 1, data: vec![0.5; size.iter().product()] };
     let mut stage = Stage::of("bits", &compiled, &picture, options)?;
     if let Some(data) = &own.data {

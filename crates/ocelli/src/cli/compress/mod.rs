@@ -196,7 +196,7 @@ impl Compress {
         let mut graph = network.graph(model.preprocess.input_size)?;
         graph.name.clone_from(&model.name);
         let batches = self.batches(&model.preprocess)?;
-        let threads = global.threads.unwrap_or(RunOptions::default().threads);
+        let threads = global.threads();
         Ok(Subject { model, description, graph, batches, options: RunOptions { threads, pin: false } })
     }
 

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use ocelli_engine::RunOptions;
 use ocelli_pose::Runner;
 use ocelli_pose::skeleton::Pose2;
 
@@ -40,7 +39,7 @@ impl Bench {
         }
         let device = global.device()?;
         let model = model::open(&self.model, self.padding.as_deref(), &device)?;
-        let threads = global.threads.unwrap_or(RunOptions::default().threads);
+        let threads = global.threads();
         let runner = Runner::new(&model.lifter, model.description.temperature, threads)?;
         let pose = |p: usize| -> Pose2 {
             std::array::from_fn(|j| [0.4 * ((p * 17 + j) as f32).sin(), 0.4 * ((p + 3 * j) as f32).cos()])

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use ocelli_engine::RunOptions;
 use ocelli_pose::Runner;
 use ocelli_pose::data::Pairs;
 use ocelli_pose::metrics::Figures;
@@ -44,7 +43,7 @@ impl Eval {
         if pairs.is_empty() {
             bail!("{}: no camera sees a held-out frame whole", config.data.display());
         }
-        let threads = global.threads.unwrap_or(RunOptions::default().threads);
+        let threads = global.threads();
         let runner = Runner::new(&model.lifter, model.description.temperature, threads)?;
         let report = evaluate(&pairs, |poses| runner.lift(poses))?;
         if self.format == Format::Json {

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use ocelli_engine::RunOptions;
 use ocelli_pose::Runner;
 use ocelli_pose::bvh::write_bvh;
 use ocelli_pose::keypoints::{self, Clip, FillOptions, Order, Prepared};
@@ -100,7 +99,7 @@ impl Lift {
             draw::check_ending("--picture", path)?;
         }
         let model = model::open(&self.model, self.padding.as_deref(), &global.device()?)?;
-        let threads = global.threads.unwrap_or(RunOptions::default().threads);
+        let threads = global.threads();
         let runner = Runner::new(&model.lifter, model.description.temperature, threads)?;
         if self.file == Path::new("-") {
             return self.stream(&runner, size, &model.description.name);

@@ -11,7 +11,6 @@ use ocelli_video::deliver::init::initialize;
 use ocelli_video::deliver::upscale::{Precision, Upscaler};
 use ocelli_video::deliver::{Config, Residual};
 
-use super::threads;
 use crate::cli::Global;
 use crate::cli::output::{Format, line, table};
 
@@ -54,7 +53,7 @@ impl Bench {
             bail!("--rounds {}: expected 1 to 100000", self.rounds);
         }
         let low = [height.div_ceil(self.scale), width.div_ceil(self.scale)];
-        let threads = threads(global);
+        let threads = global.threads();
         // Noise of low contrast: pictures do not matter to the time, ranges must not be empty.
         let mut rng = Rng::for_sample(7, 0, 0);
         let frame: Vec<u8> = (0..low[0] * low[1] * 3).map(|_| 96 + (rng.next_u64() >> 59) as u8).collect();

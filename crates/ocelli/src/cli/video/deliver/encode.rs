@@ -15,7 +15,7 @@ use ocelli_video::deliver::encode::{EncodeOptions, encode};
 use ocelli_video::deliver::low::LowCodec;
 use ocelli_video::deliver::{Config, Residual};
 
-use super::{Stages, size, threads};
+use super::{Stages, size};
 use crate::cli::Global;
 use crate::cli::image::train::on_interrupt;
 use crate::cli::output::line;
@@ -141,7 +141,7 @@ impl Encode {
         let stop = Arc::new(AtomicBool::new(false));
         on_interrupt(stop.clone());
         let mut stages = Stages::new(global);
-        let threads = threads(global);
+        let threads = global.threads();
         let made = encode(
             &ffmpeg,
             &self.input,

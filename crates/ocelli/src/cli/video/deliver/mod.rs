@@ -43,11 +43,6 @@ impl Deliver {
     }
 }
 
-/// Threads that networks run on.
-fn threads(global: &Global) -> usize {
-    global.threads.unwrap_or(ocelli_engine::RunOptions::default().threads)
-}
-
 /// Progress of stages on standard error: a bar on a terminal, a line every few seconds elsewhere.
 struct Stages {
     bar: ProgressBar,

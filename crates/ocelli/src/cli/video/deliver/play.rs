@@ -12,7 +12,7 @@ use ocelli_video::deliver::package::Package;
 use ocelli_video::deliver::play::{PlayOptions, play};
 use ocelli_video::deliver::upscale::Precision;
 
-use super::{Stages, threads};
+use super::Stages;
 use crate::cli::Global;
 use crate::cli::output::line;
 
@@ -77,7 +77,7 @@ impl Play {
         }
         let options = PlayOptions {
             precision: if self.int8 { Precision::Int8 } else { Precision::Float },
-            threads: threads(global),
+            threads: global.threads(),
             bicubic: self.bicubic,
             start: self.start,
             duration: self.duration,

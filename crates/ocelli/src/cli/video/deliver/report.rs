@@ -12,7 +12,7 @@ use ocelli_video::deliver::low::LowCodec;
 use ocelli_video::deliver::package::Package;
 use ocelli_video::deliver::report::{self as measure, Figures, ReportOptions};
 
-use super::{Stages, threads};
+use super::Stages;
 use crate::cli::Global;
 use crate::cli::output::{Format, line, table};
 
@@ -93,7 +93,7 @@ impl Report {
                 .collect(),
             preset: self.preset.clone(),
             every: self.every,
-            threads: threads(global),
+            threads: global.threads(),
             vmaf: self.vmaf,
             pictures: self.pictures,
             curve: !self.no_curve,
