@@ -151,9 +151,13 @@ fn mistakes_are_told() {
         assert!(encode(&[]).contains("film.mp4"));
         assert!(!Path::new(&package).exists(), "something was written");
     }
-    for (flag, value) in
-        [("--scale", "0"), ("--rounds", "18446744073709551615"), ("--size", "0x9"), ("--size", "wide")]
-    {
+    for (flag, value) in [
+        ("--scale", "0"),
+        ("--rounds", "18446744073709551615"),
+        ("--threads", "1000000"),
+        ("--size", "0x9"),
+        ("--size", "wide"),
+    ] {
         let said = fails(&["video", "deliver", "bench", flag, value]);
         assert!(said.contains(flag), "{said}");
     }

@@ -37,6 +37,9 @@ pub struct Cli {
     command: Command,
 }
 
+/// The most threads that may be asked for.
+const MOST_THREADS: usize = 1024;
+
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
@@ -109,6 +112,10 @@ impl Global {
         let Some(threads) = self.threads else { return Ok(()) };
         if threads == 0 {
             bail!("--threads must be at least 1");
+        }
+        // Tens of thousands bring a machine to a halt before anything fails.
+        if threads > MOST_THREADS {
+            bail!("--threads {threads}: expected at most {MOST_THREADS}");
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
